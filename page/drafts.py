@@ -4,6 +4,7 @@
 |---|---|---|
 | a request names a person | are copied to `users/<user_id>/photos/`, all of them, so that forgetting takes them | go |
 | a photo is removed from the tab, or the tab is closed | go | go |
+| the tab is loaded anew, or comes back from another screen in time | stay, and are shown again | stay |
 | a portrait without a name is made | stay until it is answered | stay |
 | the server dies before that | stay until `photog prune` | stay likewise |
 
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from page import texts
+from page.verdict import Verdict
 from shared.buckets import Bucket, BucketError
 from shared.contract import keys
 from shared.errors import RequestError
@@ -31,11 +33,36 @@ TIDY_SECONDS = 2.0
 
 
 @dataclass(eq=False)
+class DroppedPhoto:
+    """A photo that a tab shows.
+
+    Attributes:
+        name: of its file.
+        key: where it lies now; another one once it is a person's.
+        request_id: of its check.
+        verdict: None until the check is answered.
+    """
+
+    name: str
+    key: str
+    request_id: str
+    verdict: Verdict | None = None
+
+    @property
+    def content(self) -> str:
+        """The name of its content, which it keeps when it becomes a person's."""
+        return self.key.rpartition("/")[2]
+
+
+@dataclass(eq=False)
 class Draft:
     """What one tab has put into the bucket.
 
     Attributes:
         name: in the keys of its photos; nobody can guess it.
+        tab: what the browser calls the tab, also when it is loaded anew; empty until it is connected.
+        shown: what the tab shows, with those that are a person's already.
+        compared: contents of the shown photos that were compared last.
         photos: keys of those that are there.
         released: those of them that nobody needs any more.
         checks: its checks that are there, each with the photos that it names.
@@ -43,6 +70,9 @@ class Draft:
     """
 
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
+    tab: str = ""
+    shown: list[DroppedPhoto] = field(default_factory=list)
+    compared: set[str] = field(default_factory=set)
     photos: set[str] = field(default_factory=set)
     released: set[str] = field(default_factory=set)
     checks: dict[str, frozenset[str]] = field(default_factory=dict)
@@ -64,6 +94,32 @@ class Drafts:
         with self._lock:
             self._drafts.append(draft)
         return draft
+
+    def resume(self, draft: Draft, tab: str) -> list[DroppedPhoto]:
+        """Say which tab a draft belongs to; it takes over what the same tab had before it was loaded anew.
+
+        Returns the photos that the tab showed then and does not show now.
+        """
+        with self._lock:
+            draft.tab = tab
+            earlier = [one for one in self._drafts if one is not draft and one.tab == tab and not one.closed]
+            known = {photo.content for photo in draft.shown}
+            found = [photo for one in earlier for photo in one.shown if photo.content not in known]
+            for one in earlier:
+                self._move(one, draft)
+            draft.shown += found
+        return found
+
+    def _move(self, earlier: Draft, draft: Draft) -> None:
+        """Let a draft look after all that another one has, which is closed thereby."""
+        draft.photos |= earlier.photos
+        draft.released |= earlier.released
+        draft.compared |= earlier.compared
+        draft.checks |= earlier.checks
+        draft.portraits |= earlier.portraits
+        self._drafts.remove(earlier)
+        earlier.photos, earlier.released, earlier.shown, earlier.closed = set(), set(), [], True
+        earlier.checks, earlier.portraits = {}, {}
 
     def adopt(self, draft: Draft, user_id: str, photos: Sequence[str]) -> dict[str, str]:
         """Copy photos to a person's own, and release those of the draft; returns the new keys by the old ones.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from nicegui import events, ui
 
 from page import texts
+from page.drafts import DroppedPhoto
 from page.studio import Studio
 from page.verdict import Verdict, crop_square, read_verdict
 from page.widgets import announce, ask, card, icon_button, picture, picture_url
@@ -25,21 +26,13 @@ label();
 
 
 @dataclass(eq=False)
-class _Photo:
-    """One uploaded photo, its check, and where it is shown."""
+class _Tile:
+    """Where one photo is shown."""
 
-    name: str
-    key: str
-    tile: ui.element
-    shown: ui.element
+    photo: DroppedPhoto
+    root: ui.element
+    picture: ui.element
     body: ui.element
-    request_id: str
-    verdict: Verdict | None = None
-
-    @property
-    def content(self) -> str:
-        """The name of its content, which it keeps when it becomes a person's."""
-        return self.key.rpartition("/")[2]
 
 
 class PhotoSection:
@@ -52,10 +45,11 @@ class PhotoSection:
     def __init__(self, studio: Studio, on_change: Callable[[], None]) -> None:
         self._studio, self._on_change = studio, on_change
         self.draft = studio.drafts.begin()
-        ui.context.client.on_delete(lambda: studio.drafts.close(self.draft))
-        self._photos: list[_Photo] = []
-        self._comparison: tuple[str, list[_Photo]] | None = None
-        self._compared: set[str] = set()  # contents of the photos that were compared last
+        self._client = ui.context.client
+        self._client.on_connect(self._connected)
+        self._client.on_delete(lambda: studio.drafts.close(self.draft))
+        self._tiles: list[_Tile] = []
+        self._comparison: tuple[str, list[_Tile]] | None = None
         limit = studio.settings.limits.photo_bytes
         with card(texts.PHOTOS, texts.PHOTOS_HINT, "photos"):
             self._upload = ui.upload(
@@ -67,6 +61,7 @@ class PhotoSection:
                 on_upload=self._take,
                 on_rejected=lambda: announce(texts.refused_files(limit), "warning"),
             ).props('accept="image/*,.heic,.heif" flat')
+            self._upload.disable()  # until there is a connection: a browser that gets none loads the page anew
             self._count = ui.label("").classes("hint")
             self._count.props["aria-live"] = "polite"
             self._grid = ui.element("div").classes("photo-grid")
@@ -74,67 +69,87 @@ class PhotoSection:
 
     def usable(self) -> list[str]:
         """Return keys of the usable photos, the best first."""
-        return [one.key for one in self._sorted() if one.verdict is not None and one.verdict.usable]
+        return [one.photo.key for one in self._sorted() if _is_usable(one.photo)]
 
     def any(self) -> bool:
         """Return whether there is any photo."""
-        return bool(self._photos)
+        return bool(self._tiles)
 
     def waiting(self) -> bool:
         """Return whether a verdict is missing."""
-        return any(one.verdict is None for one in self._photos)
+        return any(one.photo.verdict is None for one in self._tiles)
+
+    async def _connected(self) -> None:
+        """Take photos from now on, and show again those that this tab had before it was loaded anew."""
+        self._upload.enable()
+        found = self._studio.drafts.resume(self.draft, str(self._client.tab_id))
+        for photo in found:
+            tile = self._show(photo)
+            if photo.verdict is not None:
+                self._show_verdict(tile, photo.verdict)
+        if found:
+            self._arrange()
+            await self._compare()
+            self._changed()
 
     async def _take(self, event: events.UploadEventArguments) -> None:
         name, data = event.file.name, await event.file.read()
-        if len(self._photos) >= MOST_PHOTOS:
+        if len(self._tiles) >= MOST_PHOTOS:
             announce(texts.tell_rejected(name, texts.PHOTOS_HINT), "warning")
             return
         key = await ask(self._studio.add_picture, name, data, self.draft)
-        if key is None or any(one.content == key.rpartition("/")[2] for one in self._photos):
+        if key is None or any(one.photo.content == key.rpartition("/")[2] for one in self._tiles):
             return
         request_id = await ask(self._studio.check, self.draft, [key])
         if request_id is None:
             return
         self._comparison = None
-        with self._grid:
-            tile = ui.element("figure").classes("photo")
-            tile.props["role"] = "listitem"
-        with tile:
-            shown = picture(key, name, 320)
-            with ui.element("figcaption") as body:
-                ui.label(texts.CHECKING).classes("badge badge-wait")
-        with tile:
-            photo = _Photo(name, key, tile, shown, body, request_id)
-            icon_button("close", texts.remove_photo(name), lambda: self._remove(photo)).classes("photo-remove")
-        shown.classes("photo-picture")
-        self._photos.append(photo)
+        photo = DroppedPhoto(name, key, request_id)
+        self.draft.shown.append(photo)
+        self._show(photo)
         self._changed()
 
-    def _remove(self, photo: _Photo) -> None:
-        self._photos.remove(photo)
-        self._studio.drafts.release(self.draft, photo.key)
-        photo.tile.delete()
+    def _show(self, photo: DroppedPhoto) -> _Tile:
+        with self._grid:
+            root = ui.element("figure").classes("photo")
+            root.props["role"] = "listitem"
+        with root:
+            shown = picture(photo.key, photo.name, 320)
+            with ui.element("figcaption") as body:
+                ui.label(texts.CHECKING).classes("badge badge-wait")
+        tile = _Tile(photo, root, shown, body)
+        with root:
+            icon_button("close", texts.remove_photo(photo.name), lambda: self._remove(tile)).classes("photo-remove")
+        shown.classes("photo-picture")
+        self._tiles.append(tile)
+        return tile
+
+    def _remove(self, tile: _Tile) -> None:
+        self._tiles.remove(tile)
+        self.draft.shown.remove(tile.photo)
+        self._studio.drafts.release(self.draft, tile.photo.key)
+        tile.root.delete()
         self._comparison = None
         self._changed()
 
     async def adopt(self, user_id: str) -> bool:
         """Make all photos a person's own, so that forgetting takes them; returns whether that could be done."""
-        adopted = await ask(self._studio.drafts.adopt, self.draft, user_id, [one.key for one in self._photos])
-        for photo in self._photos:
-            if adopted and adopted[photo.key] != photo.key:
-                photo.key = adopted[photo.key]
-                photo.shown.props["src"] = picture_url(photo.key, 320)
-                photo.shown.update()
+        adopted = await ask(self._studio.drafts.adopt, self.draft, user_id, [one.photo.key for one in self._tiles])
+        for tile in self._tiles:
+            if adopted and adopted[tile.photo.key] != tile.photo.key:
+                tile.photo.key = adopted[tile.photo.key]
+                tile.picture.props["src"] = picture_url(tile.photo.key, 320)
+                tile.picture.update()
         return adopted is not None
 
     async def tick(self) -> None:
         """Show the verdicts that have come since the last call, and compare the photos when all have one."""
         changed = False
-        for photo in self._photos:
-            if photo.verdict is None:
-                answer = self._studio.follower.look("check", photo.request_id).answer
+        for tile in self._tiles:
+            if tile.photo.verdict is None:
+                answer = self._studio.follower.look("check", tile.photo.request_id).answer
                 if answer is not None:
-                    self._judge(photo, _result(answer, 0))
+                    self._judge(tile, _result(answer, 0))
                     changed = True
         if self._comparison is not None:
             changed |= self._read_comparison(*self._comparison)
@@ -145,61 +160,68 @@ class PhotoSection:
 
     async def _compare(self) -> None:
         """Ask whether all usable photos show one person, once all are judged."""
-        usable = [one for one in self._photos if one.verdict is not None and one.verdict.usable]
-        if any(one.verdict is None for one in self._photos) or len(usable) < 2 or self._comparison is not None:
+        usable = [one for one in self._tiles if _is_usable(one.photo)]
+        if self.waiting() or len(usable) < 2 or self._comparison is not None:
             return
-        if self._compared == {one.content for one in usable}:
+        if self.draft.compared == {one.photo.content for one in usable}:
             return
-        self._compared = {one.content for one in usable}
-        usable.sort(key=lambda one: one.content)
-        request_id = await ask(self._studio.check, self.draft, [one.key for one in usable], True)
+        usable.sort(key=lambda one: one.photo.content)
+        request_id = await ask(self._studio.check, self.draft, [one.photo.key for one in usable], True)
         self._comparison = None if request_id is None else (request_id, usable)
 
-    def _read_comparison(self, request_id: str, compared: list[_Photo]) -> bool:
+    def _read_comparison(self, request_id: str, compared: list[_Tile]) -> bool:
         answer = self._studio.follower.look("check", request_id).answer
         if answer is None:
             return False
         self._comparison = None
-        for number, photo in enumerate(compared):
+        self.draft.compared = {one.photo.content for one in compared}
+        for number, tile in enumerate(compared):
             result = _result(answer, number)
             if result.get("code") == STRANGER:
-                self._judge(photo, result)
+                self._judge(tile, result)
         return True
 
-    def _judge(self, photo: _Photo, result: Json) -> None:
-        verdict = photo.verdict = read_verdict(result)
+    def _judge(self, tile: _Tile, result: Json) -> None:
+        tile.photo.verdict = read_verdict(result)
+        self._show_verdict(tile, tile.photo.verdict)
+
+    def _show_verdict(self, tile: _Tile, verdict: Verdict) -> None:
         square = crop_square(verdict)
-        photo.tile.classes(add="photo-usable" if verdict.usable else "photo-unusable")
-        photo.tile.style(f"--across:{square.across:.1f}%;--down:{square.down:.1f}%")
-        photo.body.clear()
+        tile.root.classes(add="photo-usable" if verdict.usable else "photo-unusable")
+        tile.root.style(f"--across:{square.across:.1f}%;--down:{square.down:.1f}%")
+        tile.body.clear()
         if square.whole:
-            photo.tile.classes(add="photo-whole")
-        with photo.tile:
+            tile.root.classes(add="photo-whole")
+        with tile.root:
             for box in square.boxes:
                 frame = ui.element("div").classes("photo-box")
                 frame.props["aria-hidden"] = "true"
                 frame.style(";".join(f"--{side}:{value:.2f}%" for side, value in box.items()))
-        with photo.body:
+        with tile.body:
             kind = "good" if verdict.title == texts.GOOD else "fair" if verdict.usable else "bad"
             ui.label(verdict.title).classes(f"badge badge-{kind}")
             if verdict.advice:
                 ui.label(verdict.advice).classes("advice")
 
     def _arrange(self) -> None:
-        for number, photo in enumerate(self._sorted()):
-            photo.tile.move(self._grid, number)
+        for number, tile in enumerate(self._sorted()):
+            tile.root.move(self._grid, number)
 
-    def _sorted(self) -> list[_Photo]:
-        def rank(one: _Photo) -> tuple[bool, bool, float]:
-            usable = one.verdict is not None and one.verdict.usable
-            return one.verdict is None, not usable, -(one.verdict.quality if one.verdict else 0.0)
+    def _sorted(self) -> list[_Tile]:
+        def rank(one: _Tile) -> tuple[bool, bool, float]:
+            verdict = one.photo.verdict
+            return verdict is None, not _is_usable(one.photo), -(verdict.quality if verdict else 0.0)
 
-        return sorted(self._photos, key=rank)
+        return sorted(self._tiles, key=rank)
 
     def _changed(self) -> None:
-        judged = [one for one in self._photos if one.verdict is not None]
-        self._count.set_text(texts.photo_count(len(self.usable()), len(self._photos)) if judged else "")
+        judged = [one for one in self._tiles if one.photo.verdict is not None]
+        self._count.set_text(texts.photo_count(len(self.usable()), len(self._tiles)) if judged else "")
         self._on_change()
+
+
+def _is_usable(photo: DroppedPhoto) -> bool:
+    return photo.verdict is not None and photo.verdict.usable
 
 
 def _result(answer: Json, number: int) -> Json:

@@ -3,6 +3,7 @@
 import pytest
 
 from page import texts
+from page.drafts import DroppedPhoto
 from page.settings import PageSettings
 from page.studio import Studio, Taker
 from shared.buckets import MemoryBucket
@@ -143,3 +144,41 @@ def test_the_same_photo_in_two_tabs_is_two_photos(studio):
     studio.drafts.close(other)
     studio.drafts.tidy()
     assert listed(studio) == [kept]
+
+
+def show(draft, studio, data):
+    key = studio.add_picture("a.jpg", data, draft)
+    draft.shown.append(DroppedPhoto("a.jpg", key, studio.check(draft, [key])))
+    return draft.shown[-1]
+
+
+def test_a_tab_that_is_loaded_anew_has_its_photos_again_and_they_go_when_it_is_closed(studio):
+    earlier = studio.drafts.begin()
+    studio.drafts.resume(earlier, "tab")
+    first, second = show(earlier, studio, FACE), show(earlier, studio, OTHER)
+    stranger = studio.drafts.begin()
+    assert studio.drafts.resume(stranger, "other") == []
+    draft = studio.drafts.begin()
+    again = show(draft, studio, OTHER)
+    assert studio.drafts.resume(draft, "tab") == [first]
+    assert draft.shown == [again, first]
+    assert studio.drafts.resume(draft, "tab") == [], "a connection that comes back changes nothing"
+    studio.drafts.close(earlier)
+    studio.drafts.tidy()
+    assert {first.key, second.key, again.key} <= set(listed(studio))
+    studio.drafts.close(draft)
+    studio.drafts.tidy()
+    assert listed(studio) == []
+
+
+def test_a_photo_that_is_the_persons_already_is_shown_again_but_stays_when_the_tab_is_closed(studio):
+    earlier = studio.drafts.begin()
+    studio.drafts.resume(earlier, "tab")
+    photo = show(earlier, studio, FACE)
+    answer(studio, "check", photo.request_id)
+    photo.key = studio.drafts.adopt(earlier, "anna", [photo.key])[photo.key]
+    draft = studio.drafts.begin()
+    assert studio.drafts.resume(draft, "tab") == [photo]
+    studio.drafts.close(draft)
+    studio.drafts.tidy()
+    assert listed(studio) == [photo.key]

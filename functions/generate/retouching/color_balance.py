@@ -6,7 +6,7 @@ import numpy as np
 from functions.generate.face import light, masks
 from functions.generate.face.color_change import fit_change
 from functions.generate.face.crop import FaceCrop
-from functions.generate.face.strips import RowEnlarger, list_patches, repeat
+from functions.generate.face.strips import RowEnlarger, list_patches
 from shared.imaging.array_types import Image, Mask, Points
 
 SHIFT_LIMIT = np.array([14.0, 10.0, 10.0], np.float32)  # LAB; small, since the fusion has done most of the matching
@@ -54,7 +54,10 @@ def balance_color(image: Image, landmarks: Points, template: FaceCrop, editable:
 
 
 def _measure_skin(crop: FaceCrop) -> tuple[light.Lab, float]:
-    """Return the mean LAB color, (3,), and the standard deviation of the lightness of the skin; 0 if no skin shows."""
+    """Return the mean LAB color, (3,), and the standard deviation of the lightness of the skin; 0 if no skin shows.
+
+    Lightness is that of all skin, color that of matte skin.
+    """
     every = max(1, max(crop.size) // light.SAMPLING_SIDE)
     lab = light.to_lab(np.ascontiguousarray(crop.image[::every, ::every]))
     bare = cv2.resize(crop.small.bare, lab.shape[1::-1], interpolation=cv2.INTER_LINEAR)
@@ -62,6 +65,8 @@ def _measure_skin(crop: FaceCrop) -> tuple[light.Lab, float]:
     total = float(skin.sum())
     if total < 1:
         return np.zeros(3, np.float32), 0.0
-    mean = (lab * repeat(skin)).sum(axis=(0, 1)) / total
+    colored = skin * light.matte(lab, skin)
+    weights = cv2.merge([skin, colored, colored])
+    mean = (lab * weights).sum(axis=(0, 1)) / weights.sum(axis=(0, 1))
     spread = float(np.sqrt((skin * np.square(lab[..., 0] - mean[0])).sum() / total))
     return mean.astype(np.float32), spread
