@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from functions.generate.face.landmarks import LANDMARKS, face_width
 from functions.generate.face.masks import bounds
-from functions.generate.face.strips import RowEnlarger, list_patches, list_strips
+from functions.generate.face.strips import list_patches, list_strips
 from functions.generate.face.working_size import EVERYTHING, Part
 from functions.generate.fusion.thin_plate_spline import ThinPlateSpline
 from shared.imaging.array_types import Image, Mask, Points
@@ -66,10 +66,10 @@ class Movement:
             there = np.zeros(image.shape, np.uint8)
             there[bounds(image, float(np.abs(self.shift).max()) + KERNEL)] = 1
             moving &= cv2.resize(there[self.part], moving.shape[::-1], interpolation=cv2.INTER_AREA) > 0
-        planes = [RowEnlarger(plane, self.size) for plane in self.shift]
+        planes = [cv2.resize(plane, self.size[::-1], interpolation=cv2.INTER_LINEAR) for plane in self.shift]
         for rows, columns in list_patches(moving, self.size):
             patch = slice(top + rows.start, top + rows.stop), slice(left + columns.start, left + columns.stop)
-            shift = [plane.cut(rows, columns) for plane in planes]
+            shift = [plane[rows, columns] for plane in planes]
             if self.free is not None:
                 shift = [plane * self.free[patch] for plane in shift]
             # sampled from the whole picture, because pixels at the border of the patch may come from outside it
@@ -199,18 +199,15 @@ class Projection:
             along_x.append(((axis[0] * x + axis[2] + 0.5) * factor - 0.5).astype(np.float32))
             along_y.append((axis[1] * factor * y).astype(np.float32)[:, None])
         smooth = self.field.enlarge(self.field.dense(size)) * shown[::-1, None, None].astype(np.float32)
-        planes = [RowEnlarger(plane, size) for plane in smooth]
+        maps = [cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR)[part] for plane in smooth]
         # beyond the photo its mirror image is better than a black edge, but a mirrored beard or frame is none
         border = cv2.BORDER_CONSTANT if photo.ndim == 2 else cv2.BORDER_REFLECT_101
         drawn: Picture = np.empty((len(y), len(x), *photo.shape[2:]), photo.dtype)
-        top, _, _ = part[0].indices(size[0])
         for strip in list_strips(drawn.shape) if drawn.size else ():
-            there = slice(top + strip.start, top + strip.stop), part[1]
-            maps = [plane.cut(*there) for plane in planes]
-            for one, horizontal, vertical in zip(maps, along_x, along_y, strict=True):
-                one += horizontal
+            strips = [one[strip] + horizontal for one, horizontal in zip(maps, along_x, strict=True)]
+            for one, vertical in zip(strips, along_y, strict=True):
                 one += vertical[strip]
-            cv2.remap(photo, maps[0], maps[1], cv2.INTER_CUBIC, dst=drawn[strip], borderMode=border)
+            cv2.remap(photo, strips[0], strips[1], cv2.INTER_CUBIC, dst=drawn[strip], borderMode=border)
         return drawn
 
 
@@ -225,8 +222,8 @@ def _sample(image: Picture, shift: Sequence[NDArray[np.float32]], patch: Part, t
     """
     across, down = shift
     moves = (cv2.max(cv2.absdiff(across, 0), cv2.absdiff(down, 0)) >= LEAST).view(np.uint8)
-    across += np.arange(patch[1].start, patch[1].stop, dtype=np.float32)
-    down += np.arange(patch[0].start, patch[0].stop, dtype=np.float32)[:, None]
+    across = across + np.arange(patch[1].start, patch[1].stop, dtype=np.float32)
+    down = down + np.arange(patch[0].start, patch[0].stop, dtype=np.float32)[:, None]
     fetched = cv2.remap(image, across, down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
     written = np.ascontiguousarray(target)
     cv2.copyTo(fetched, moves, written)
