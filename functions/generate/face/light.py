@@ -309,6 +309,18 @@ def compress_highlights(lightness: Lightness, before: Lightness) -> Lightness:
     return np.minimum(lightness, limit + over / (1 + over / 6))
 
 
+def compress_gain(gain: Lightness, lightness: Lightness, before: Lightness) -> Lightness:
+    """Return what `compress_highlights` leaves of the factor on fine detail of the lightness, (H, W).
+
+    Args:
+        gain: the factor without the compression.
+        lightness, before: after and before the brightening, (H, W).
+    """
+    slope = np.square(1 / (1 + np.maximum(lightness - np.maximum(before, KNEE), 0) / 6))
+    kept: Lightness = np.where(before > KNEE, 1 + (gain - 1) * slope, gain * slope).astype(np.float32)
+    return kept
+
+
 def match_grain(mixed: Lab, skin_mixed: Mask, template: Lab, skin_template: Mask, width: float) -> Lightness:
     """Return the lightness of `mixed` with as much fine detail on its skin as on the template's, band by band.
 
