@@ -185,9 +185,8 @@ def rows(out: Path) -> Iterator[dict[str, Any]]:
 def report(out: Path) -> None:
     """Print the means over people by plan and step; a person counts if all the plan's steps were measured."""
     latest = {(row["plan"], row["person"], row["share"]): row for row in rows(out)}
-    print(
-        f"{'plan':<22}{'people':>7}{'step':>6}{'CPU s':>8}{'held-out loss':>15}{'similarity':>12}{'score':>8}{'best':>8}"
-    )
+    print(f"{'plan':<22}{'people':>7}{'step':>6}{'CPU s':>8}{'held-out loss':>15}{'similarity':>12}", end="")
+    print(f"{'score':>8}{'best':>8}")
     for plan, changes in PLANS.items():
         steps = changes.get("steps", STEPS)
         people = [who for name, who, share in latest if (name, share) == (plan, MEASURED[-1])]
