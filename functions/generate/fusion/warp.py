@@ -222,9 +222,9 @@ def _sample(image: Picture, shift: Sequence[NDArray[np.float32]], patch: Part, t
     """
     across, down = shift
     moves = (cv2.max(cv2.absdiff(across, 0), cv2.absdiff(down, 0)) >= LEAST).view(np.uint8)
-    across = across + np.arange(patch[1].start, patch[1].stop, dtype=np.float32)
-    down = down + np.arange(patch[0].start, patch[0].stop, dtype=np.float32)[:, None]
-    fetched = cv2.remap(image, across, down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    x = np.arange(patch[1].start, patch[1].stop, dtype=np.float32)
+    y = np.arange(patch[0].start, patch[0].stop, dtype=np.float32)[:, None]
+    fetched = cv2.remap(image, across + x, down + y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
     written = np.ascontiguousarray(target)
     cv2.copyTo(fetched, moves, written)
     target[...] = written
