@@ -61,10 +61,10 @@ def planned_peak(settings: Settings) -> Json:
 
 
 def load(settings: Settings) -> Function:
-    """Load the face engine and the base model, and return the function."""
+    """Load the face engine and the base model, warm them up, and return the function."""
     model = distillation_lora.fuse_distillation_lora(diffusion.load_model(settings.model), settings.model.few_step)
-    return GenerateFunction(
-        GenerateModels(
-            settings, load_engine(settings.faces), model, controls.load_controls(settings.model.controls, model)
-        )
+    models = GenerateModels(
+        settings, load_engine(settings.faces), model, controls.load_controls(settings.model.controls, model)
     )
+    models.diffuser.warm_up(models.prompt_cache.of(trigger="")[0])
+    return GenerateFunction(models)
