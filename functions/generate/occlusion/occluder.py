@@ -49,6 +49,11 @@ TRACE = 0.02  # share up to which a pixel is surely the face's
 NOISE = 4.0  # LAB; colors this near to each other cannot be told apart
 ROUNDS = 2  # of comparing; the second one knows the colors better
 STEEPNESS = 2.0  # of the share across an edge: a doubtful quarter on the face's side is the face's
+# of the share, from where a pixel is the object's, and face widths by which it is made narrower: what is left of the
+# old face beside an object is seen as a hairline, but what little the object's edge takes of the new face is not
+TIGHT, SHY = 0.6, 0.004
+SPUR = 0.008  # face widths; what is thinner is no object that the network can see
+NICK = 0.002  # squared face widths; smaller holes are the object's
 EDGE = 0.7  # sigma in pixels of the picture of an object's edge
 
 
@@ -162,13 +167,55 @@ def _find_edges(crop: FaceCrop, rough: Mask) -> Mask:
     across = crop.width * factor
     onto = aligned_face.align(rescale(crop.points, crop.size, (height, width)))
     share = cv2.warpAffine(rough, onto, (width, height), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
-    fine = compare_colors(small, np.clip(share, 0, 1), across)
+    share = _drop_neck(np.clip(share, 0, 1), small, rescale(crop.points, crop.size, (height, width)))
+    fine = smooth_outline(compare_colors(small, share, across), share, across)
     enlarged = cv2.resize(fine, crop.size[::-1], interpolation=cv2.INTER_CUBIC)
-    sharp = np.clip((enlarged - 0.5) * max(STEEPNESS, 0.7 / factor) + 0.5, 0, 1)
+    sharp = np.clip((enlarged - TIGHT) * max(STEEPNESS, 0.7 / factor) + 0.5, 0, 1)
     soft: Mask = cv2.GaussianBlur(sharp, (0, 0), EDGE)
     soft[soft < masks.LEAST] = 0
     soft[soft > 1 - masks.LEAST] = 1
     return soft
+
+
+def _drop_neck(share: Mask, lab: Lab, points: Points) -> Mask:
+    """Return the share, (H, W), without what the network is not sure of beyond the outline, if it looks like skin.
+
+    Beside a microphone's handle that is the neck: kept, it would be a piece of the old chin under the new one.
+    """
+    size = share.shape[0], share.shape[1]
+    inside = masks.face(points, size, 0.0, 0.0) > 0.5
+    seen = inside & (share <= TRACE)
+    if not seen.any():
+        return share
+    like = np.linalg.norm(lab - np.median(lab[seen], axis=0), axis=2) < SKIN
+    return np.where(~inside & like & (share < SURE), 0, share).astype(np.float32)
+
+
+def smooth_outline(fine: Mask, share: Mask, width: float) -> Mask:
+    """Return the objects, (H, W), without spurs, without holes and without pieces of which the network is not sure.
+
+    A corner of the mouth beside a cup is as dark as its edge: kept, it would be a piece of the old mouth.
+
+    Args:
+        fine: the objects after comparing colors, 0 to 1, (H, W).
+        share: the network's share of objects, (H, W).
+        width: the face's width in pixels.
+    """
+    side = 2 * max(1, round(SPUR * width)) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    found = (fine > 0.5).astype(np.uint8)
+    body = cv2.morphologyEx(found, cv2.MORPH_OPEN, disc)
+    _, pieces = cv2.connectedComponents(body, connectivity=8)
+    sure = np.unique(pieces[(share > SURE) & (body > 0)])
+    body = cv2.morphologyEx(np.isin(pieces, sure[sure > 0]).astype(np.uint8), cv2.MORPH_CLOSE, disc)
+    _, gaps, stats, _ = cv2.connectedComponentsWithStats(1 - body, connectivity=4)
+    body[np.isin(gaps, np.flatnonzero(stats[:, cv2.CC_STAT_AREA] < NICK * width**2))] = 1
+    reach = round(SHY * width)
+    body = cv2.erode(body, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    # the soft edge of what is kept stays as it is
+    kept: Mask = np.maximum(fine * cv2.dilate(body, cross), cv2.erode(body, cross)).astype(np.float32)
+    return kept
 
 
 def compare_colors(lab: Lab, share: Mask, width: float) -> Mask:
