@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functions.generate.kept_people import REPLACES
 from functions.generate.models import GenerateModels
 from functions.generate.portrait import make_portrait
+from functions.generate.preparation import prepare_portrait
 from shared.contract import keys
 from shared.contract.function import Answer, Function
 from shared.contract.manifests import Json
@@ -34,6 +35,10 @@ class GenerateFunction:
             lambda: make_portrait(body, workspace, self._models),
             lambda: make_portrait(body, workspace, self._models.sparing()),
         )
+
+    def prepare(self, body: Json, workspace: Workspace) -> None:
+        """Make a request ready while another portrait is made; see `shared/lifecycle/ready_request.py`."""
+        prepare_portrait(body, workspace, self._models)
 
     def evict(self, exists: Callable[[str], bool]) -> None:
         """Drop what was cached of people whose objects are gone, and what has not been used for a while.

@@ -106,6 +106,10 @@ class LoraCache:
             self._limit_memory()
         return lora
 
+    def has(self, key: str, etag: str) -> bool:
+        """Return whether the LoRA of an object is in memory; any thread may ask."""
+        return (key, etag) in self._users
+
     def evict(self, exists: Callable[[str], bool]) -> None:
         """Drop LoRAs that have not been used for a while or whose objects are gone, from the denoiser too.
 
