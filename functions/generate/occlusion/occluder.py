@@ -33,6 +33,8 @@ SURE, POSSIBLE = 0.85, 0.5  # share from which a pixel starts an object, and dow
 SMALLEST = 0.004  # of the face's area; smaller pieces are spots, moles and lashes
 INSIDE = 0.02  # face widths inside the outline, from where a piece lies before the face, and not beside it
 BEFORE = 0.35  # of a piece that must lie there; the background and the hair that touch the outline do less
+BARE, SEEN_THROUGH = 0.2, 0.6  # share up to which a pixel is rather the face's; part of a hole that must be for it
+REACHING = 0.06  # the same for what only reaches in
 HOLE = 0.5  # of a piece's area up to which a hole in it belongs to it
 BESIDE = 0.10  # face widths beyond the outline that are searched, because the outline is not exact
 WORKING_WIDTH = 320  # pixels across the face at which the edges are found
@@ -87,19 +89,23 @@ class Occluder:
         return whole
 
 
-def find_occluder(image: Image, landmarks: Points, network: OccluderNetwork) -> Occluder | None:
+def find_occluder(
+    image: Image, landmarks: Points, network: OccluderNetwork, reaching_in: bool = False
+) -> Occluder | None:
     """Find what lies before a face; return None if nothing does.
 
     Args:
         image: RGB, uint8, (H, W, 3).
         landmarks: the face's landmarks, (68, 2), in pixels of the image.
         network: the occluder network.
+        reaching_in: find also what lies beside the face and only reaches into its outline, such as the hair of a
+            neighbor. In a template that stays as it is by itself; from a person's photo it must not be taken.
     """
     crop = FaceCrop.of(image, landmarks)
     if crop.empty:
         return None
     view = FaceCrop.of(image, landmarks, VIEW).scaled(VIEW_WIDTH)
-    rough = find_objects(view.image, view.points, network)
+    rough = find_objects(view.image, view.points, network, REACHING if reaching_in else BEFORE)
     if not rough.any():
         return None
     share = _find_edges(crop, rough)
@@ -107,8 +113,11 @@ def find_occluder(image: Image, landmarks: Points, network: OccluderNetwork) -> 
     return Occluder(share, crop.rows, crop.columns, measure_hidden(crop.points, share), covered)
 
 
-def find_objects(image: Image, points: Points, network: OccluderNetwork) -> Mask:
-    """Return the share of objects in each pixel of the canvas, (SIDE, SIDE); too small objects are left out."""
+def find_objects(image: Image, points: Points, network: OccluderNetwork, before: float = BEFORE) -> Mask:
+    """Return the share of objects in each pixel of the canvas, (SIDE, SIDE).
+
+    Too small objects are left out, and those of which less than the share `before` lies inside the face.
+    """
     matrix = aligned_face.align(points)
     canvas = warp_antialiased(image, matrix, aligned_face.SIDE)
     placed = aligned_face.transform(points, matrix)
@@ -117,28 +126,44 @@ def find_objects(image: Image, points: Points, network: OccluderNetwork) -> Mask
         [with_forehead(placed)], placed, size, BESIDE, 0.01
     )
     inside = masks.soft([with_forehead(placed)], placed, size, -INSIDE, 0.0) > 0.5
+    bare = _show_face(canvas, share, inside)
     _, pieces = cv2.connectedComponents((share > POSSIBLE).astype(np.uint8), connectivity=8)
     kept = np.zeros(size, np.uint8)
     for number in range(1, int(pieces.max()) + 1):
         piece = pieces == number
-        before = int((piece & inside).sum())
-        large = before >= max(SMALLEST * float(inside.sum()), BEFORE * float(piece.sum()))
+        within = int((piece & inside).sum())
+        large = within >= max(SMALLEST * float(inside.sum()), before * float(piece.sum()))
         if large and share[piece].max() >= SURE:
-            kept |= fill_holes(piece)
+            kept |= fill_holes(piece, bare)
     near = cv2.dilate(kept, np.ones((5, 5), np.uint8))
     holes = (kept > 0) & (share <= POSSIBLE)
     objects: Mask = np.where(holes, np.float32(SURE), share * near).astype(np.float32)
     return objects
 
 
-def fill_holes(piece: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return the piece, (H, W), without its smaller holes, such as the inside of a cup."""
+def _show_face(canvas: Image, share: Mask, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return where the canvas, (SIDE, SIDE), shows what surely is the face, by the network and by its skin's color."""
+    seen = inside & (share < TRACE)
+    if not seen.any():
+        return seen
+    lab = to_lab(canvas)
+    like = np.linalg.norm(lab - np.median(lab[seen], axis=0), axis=2) < SKIN
+    shown: NDArray[np.bool_] = like & (share < BARE)
+    return shown
+
+
+def fill_holes(piece: NDArray[np.bool_], bare: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return the piece, (H, W), without its smaller holes, such as the inside of a cup.
+
+    A hole that is mostly `bare`, (H, W), stays: through the handle of a cup the face is seen.
+    """
     filled = piece.astype(np.uint8)
     _, gaps, stats, _ = cv2.connectedComponentsWithStats(1 - filled, connectivity=4)
     height, width = piece.shape
     for number, (left, top, across, down, area) in enumerate(stats):
         enclosed = left > 0 and top > 0 and left + across < width and top + down < height
-        if number > 0 and enclosed and area <= HOLE * float(piece.sum()):
+        small = number > 0 and enclosed and area <= HOLE * float(piece.sum())
+        if small and bare[gaps == number].mean() < SEEN_THROUGH:
             filled[gaps == number] = 1
     return filled
 
