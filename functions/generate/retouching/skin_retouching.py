@@ -27,9 +27,9 @@ AROUND = 0.08  # face widths around the face in the crop; the skin's mask ends i
 PORES = 0.006  # sigma in face widths; finer detail is the skin's texture and stays
 REACH = 0.025  # sigma of the filter in face widths: blemishes and blotches, not cheeks
 TOLERANCE = 10.0  # sum over the channels of LAB; folds and the sides of the nose are steeper
-# share of the unevenness beside the spots that is removed: much of it is the person, such as folds, dimples, a shadow of
-# beard. With 0.75 two recognizers found portraits farther from the person, by 0.005 with large faces, 0.015 with small
-EVENING = 0.35
+# share of the unevenness beside the spots that is removed: much of it is the person, such as folds, dimples, stubble.
+# With 0.75 two recognizers found portraits farther from the person, by 0.005 with large faces, 0.015 with small
+EVENING = 0.5
 SPOT = 0.09  # face widths; what is longer in any direction is not a blemish
 DIRECTIONS = 8
 # how much darker than its surroundings a spot is, in lightness: up to the first it is removed, from the second it stays
