@@ -38,7 +38,8 @@ REGIONS = ("moustache", "chin", "jaws")
 BARE, HAIR = 0, 2
 LARGEST, SMALLEST = 1600, 400  # longer side of a picture, in which the faces were numbered from left to right
 SAMPLES = 60  # pixels of each region that the model is fitted to
-RIDGE = 1e-3  # weight of the squared coefficients; up to 1e-2 it makes no difference on faces held out
+# weights of the squared coefficients of the two models, by the figures of faces held out
+RIDGE, RIDGE_OF_REGIONS = 1e-3, 1e-2
 SPLITS = 6
 
 Values = NDArray[np.float64]
@@ -62,12 +63,10 @@ class Labeled:
         """Whether the person is in the half that the model is fitted to in that split."""
         return zlib.crc32(f"{split}{self.person}".encode()) % 2 == 0
 
-    def means(self, weights: Values) -> Values:
-        """Return the mean likeness of hair on lip, chin and jaws, and the lesser of both jaws', (4,)."""
-        lip, chin, *jaws = (
-            float(_sure(facial_hair.expand(one) @ weights).mean()) if len(one) else 0.0 for one in self.features
-        )
-        return np.array([lip, chin, sum(jaws) / 2, min(jaws)])
+    def describe(self, weights: Values) -> Values:
+        """Return what `facial_hair.describe_regions` does, with these weights, and 1, (35,)."""
+        likeness = [np.asarray(_sure(facial_hair.expand(one) @ weights), np.float32) for one in self.features]
+        return np.append(facial_hair.describe_regions(self.features, likeness), 1.0)
 
 
 def main() -> int:
@@ -123,7 +122,7 @@ def scaled(picture: Image) -> Image:
 
 
 def fit(faces: Sequence[Labeled]) -> tuple[Values, Values]:
-    """Fit the model of pixels, (21,), then the one of regions on its means, (3, 5); rounded to two decimals."""
+    """Fit the model of pixels, (21,), then the one of regions with it, (3, 35); rounded to two decimals."""
     generator = np.random.default_rng(0)
     terms, hairy = [], []
     for face in faces:
@@ -131,15 +130,17 @@ def fit(faces: Sequence[Labeled]) -> tuple[Values, Values]:
             if label in (BARE, HAIR) and len(pixels):
                 terms.append(facial_hair.expand(pixels[generator.choice(len(pixels), SAMPLES)]))
                 hairy += [label == HAIR] * SAMPLES
-    weights = np.round(regress(np.vstack(terms).astype(float), np.array(hairy)), 2)
-    means = np.array([[*face.means(weights), 1.0] for face in faces])
+    weights = np.round(regress(np.vstack(terms).astype(float), np.array(hairy), RIDGE), 2)
+    described = np.array([face.describe(weights) for face in faces])
     labels = np.array([face.labels for face in faces])
     sure = [labels[:, index] != 1 for index in range(len(REGIONS))]
-    presence = [regress(means[known], labels[known, index] == HAIR) for index, known in enumerate(sure)]
+    presence = [
+        regress(described[known], labels[known, index] == HAIR, RIDGE_OF_REGIONS) for index, known in enumerate(sure)
+    ]
     return weights, np.round(presence, 2)
 
 
-def regress(terms: Values, positive: NDArray[np.bool_]) -> Values:
+def regress(terms: Values, positive: NDArray[np.bool_], ridge: float) -> Values:
     """Fit a logistic regression to terms, (N, T), of which the last is 1; both classes weigh the same.
 
     Ridge regression on standardized terms; returned are the coefficients of the terms as they are, (T,).
@@ -148,13 +149,13 @@ def regress(terms: Values, positive: NDArray[np.bool_]) -> Values:
     middle[-1], spread[-1] = 0.0, 1.0
     standard = (terms - middle) / spread
     weight = np.where(positive, 0.5 / positive.mean(), 0.5 / (~positive).mean()) / len(positive)
-    ridge = RIDGE * np.append(np.ones(len(middle) - 1), 0.0)
+    penalty = ridge * np.append(np.ones(len(middle) - 1), 0.0)
 
     def loss(coefficients: Values) -> tuple[float, Values]:
         values = standard @ coefficients
         error = weight * np.logaddexp(0, np.where(positive, -values, values))
-        slope = standard.T @ (weight * (_sure(values) - positive)) + 2 * ridge * coefficients
-        return float(error.sum() + (ridge * coefficients**2).sum()), slope
+        slope = standard.T @ (weight * (_sure(values) - positive)) + 2 * penalty * coefficients
+        return float(error.sum() + (penalty * coefficients**2).sum()), slope
 
     found = minimize(loss, np.zeros(len(middle)), jac=True, method="L-BFGS-B").x / spread
     found[-1] -= (found[:-1] * middle[:-1]).sum()
@@ -172,7 +173,7 @@ def rate(faces: Sequence[Labeled], weights: Values, presence: Values) -> Values:
 
     The columns: area under the curve, shares of bare regions taken for hair, of hair missed, of stubble taken for hair.
     """
-    sure = np.array([_sure(presence[:, :4] @ face.means(weights) + presence[:, 4]) for face in faces])
+    sure = np.array([_sure(presence @ face.describe(weights)) for face in faces])
     labels = np.array([face.labels for face in faces])
     found = []
     for index in range(len(REGIONS)):

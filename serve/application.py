@@ -29,6 +29,7 @@ from serve.recovery import Recovery
 from serve.rest import Rest, add_rest
 from serve.routes import add_routes
 from serve.settings import ServeSettings
+from serve.shortcut import Application
 from serve.store import QueueFull, Store
 from serve.watching import Watcher
 from shared.buckets.base import Bucket, BucketError
@@ -81,7 +82,7 @@ def build_application(bucket: Bucket, database: Database, settings: Settings, se
             await run_in_threadpool(dispatcher.stop)
         database.close()
 
-    app = FastAPI(
+    app = Application(
         title="photog serve",
         version=CONTRACT,
         description="Requests and answers as plain JSON (/v1), and the queue protocol of `eas_prediction.QueueClient` "
@@ -93,6 +94,7 @@ def build_application(bucket: Bucket, database: Database, settings: Settings, se
     rest = Rest(bucket, settings, serve, BodyReader(coming))
     add_rest(app, rest)
     add_routes(app, calls)
+    app.shorten(calls)
     _add_own(app, metrics, store, serve)
     for kind, (status, headers) in STATUS.items():
         app.add_exception_handler(kind, _answering(status, headers))

@@ -18,9 +18,10 @@ from serve.metrics import Metrics
 from serve.paced_response import PacedResponse
 from serve.parameters import BadParameter, Parameters, fits_header
 from serve.polling import FoundEntries, GetRequest, Getter
+from serve.put_groups import PutGroups
 from serve.queue_index import ServiceQueue, Side
 from serve.settings import ServeSettings
-from serve.store import Store
+from serve.store import Put, Store
 from serve.watching import Subscription, Watcher
 from serve.wire import PROTOBUF, several
 
@@ -44,7 +45,7 @@ class Operations:
     ) -> None:
         self._store, self._polling, self._watching = store, polling, watching
         self._metrics, self._settings, self._payload_bytes = metrics, settings, payload_bytes
-        self._budget = budget
+        self._budget, self._puts = budget, PutGroups(store)
 
     def queue(self, request: HTTPConnection, service: str, side: Side) -> ServiceQueue:
         """Return the queue that a call is for. Raises RequestRefused with 401 or 404."""
@@ -62,7 +63,7 @@ class Operations:
             raise BadParameter("the input queue sets the tag requestId itself; use another name")
         async with self._budget.hold(expected_bytes(request, self._payload_bytes)):
             body = await self._body(request)
-            index, identity = await run_in_threadpool(self._store.put, queue, body, tags, priority)
+            index, identity = await self._puts.add(Put(queue, body, tags, priority))
         self._metrics.count_put(str(queue))
         return PlainTextResponse(str(index), headers={REQUEST_ID_HEADER: header_value(identity)})
 

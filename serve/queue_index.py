@@ -205,6 +205,19 @@ class QueueIndex:
         )
         return rows[0][0], rows[0][1] or 0, rows[0][2] or 0
 
+    def reaches(self, queue: ServiceQueue, length: int) -> bool:
+        """Return whether a queue has this many entries; they are counted only if their indexes leave it open."""
+        rows = self.database.rows(
+            "SELECT "
+            f"(SELECT {queue.side} FROM puts WHERE service=:service AND {queue.side}>0 ORDER BY {queue.side} LIMIT 1), "
+            f"(SELECT max({queue.side}) FROM puts WHERE service=:service AND {queue.side}>0)",
+            {"service": queue.service},
+        )
+        first, last = rows[0]
+        if first is None or last - first + 1 < length:
+            return length <= 0
+        return self.bounds(queue)[0] >= length
+
     def record_sizes(self, service: str) -> dict[str, int]:
         """Return for each row, by uuid, the size in bytes of the record that it was made from."""
         rows = self.database.rows("SELECT uuid, size FROM puts WHERE service=:service", {"service": service})

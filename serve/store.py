@@ -8,7 +8,9 @@ import sqlite3
 import threading
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from serve.change_signal import ChangeSignal
 from serve.database import Database, StateUnavailable
@@ -16,7 +18,7 @@ from serve.deliveries import Deliveries
 from serve.message import Message, decode_message, encode_message, message_key
 from serve.queue_index import Entry, IndexTaken, QueueIndex, ServiceQueue, Side
 from serve.sequence import IndexSequence
-from shared.buckets.base import Bucket
+from shared.buckets.base import Bucket, BucketError
 from shared.contract.manifests import Json, Manifest, failure, invalid_id, parse
 from shared.errors import PhotogError, RequestError
 
@@ -29,6 +31,16 @@ REMOVED_AT_ONCE = 100  # entries; answers need the same lock and must not wait f
 
 class QueueFull(PhotogError):
     """Raised when the service has as many unanswered puts as are allowed; try again later."""
+
+
+@dataclass(frozen=True)
+class Put:
+    """Bytes for a queue."""
+
+    queue: ServiceQueue
+    body: bytes
+    tags: Mapping[str, str]
+    priority: int
 
 
 class Store:
@@ -57,30 +69,73 @@ class Store:
 
         The put is durable once this returns: the record is in the bucket, whatever happens to this process.
         """
-        length, _, _ = self.index.bounds(queue)
-        if length >= self.longest_queue:
-            raise QueueFull(f"{queue} holds {length} entries, {self.longest_queue} are allowed; put again later")
-        fields = self._request(body) if queue.side == "source" else {"inline": True}
-        index, now = self._indexes.next(queue), time.time()
+        [outcome] = self.put_all([Put(queue, body, tags, priority)])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def put_all(self, puts: Sequence[Put]) -> list[tuple[int, str] | Exception]:
+        """Accept puts as `put` does, with the syncs of all at once; return for each what `put` returns or raises."""
+        outcomes = dict[int, tuple[int, str] | Exception]()
+        made = dict[int, tuple[Message, bytes]]()
+        coming: Counter[ServiceQueue] = Counter()
+        for number, one in enumerate(puts):
+            try:
+                self._require_room(one.queue, coming[one.queue])
+                made[number] = self._make_record(one), one.body
+            except Exception as error:  # noqa: BLE001 - the boundary between puts; raised to the caller of this one
+                outcomes[number] = error
+            else:
+                coming[one.queue] += 1
+        together = self._write_together(made) if len(made) > 1 else set[int]()
+        for number, (record, body) in made.items():
+            try:
+                written = record if number in together else self._write_new(record, body)
+            except Exception as error:  # noqa: BLE001 - as above
+                outcomes[number] = error
+            else:
+                outcomes[number] = written.source or written.sink or 0, written.tags["requestId"]
+        for queue in coming:
+            self._signal_change(queue)
+        return [outcomes[number] for number in range(len(puts))]
+
+    def _require_room(self, queue: ServiceQueue, coming: int) -> None:
+        if self.index.reaches(queue, self.longest_queue - coming):
+            raise QueueFull(f"{queue} holds {self.longest_queue} entries, as many as are allowed; put again later")
+
+    def _make_record(self, one: Put) -> Message:
+        fields = self._request(one.body) if one.queue.side == "source" else {"inline": True}
+        index, now = self._indexes.next(one.queue), time.time()
         identity = str(uuid.UUID(bytes=secrets.token_bytes(16), version=4))
         named = {"requestId": identity, "ts@source": str(int(now * 1000))}
-        place = {"source": index} if queue.side == "source" else {"sink": index, "answered": now}
-        record = Message(
+        place = {"source": index} if one.queue.side == "source" else {"sink": index, "answered": now}
+        return Message(
             uuid=identity,
-            service=queue.service,
-            tags=named | dict(tags),
-            priority=priority,
+            service=one.queue.service,
+            tags=named | dict(one.tags),
+            priority=one.priority,
             accepted=now,
             **place,
             **fields,
         )
+
+    def _write_new(self, record: Message, body: bytes) -> Message:
         try:
-            record = self._write(record, body, self.index.add)
+            return self._write(record, body, self.index.add)
         except sqlite3.Error:  # such as a full disk: a put that was reported as not accepted must not run
             self.bucket.delete(record.key)
             raise
-        self._signal_change(queue)
-        return record.source or record.sink or index, record.tags["requestId"]
+
+    def _write_together(self, made: Mapping[int, tuple[Message, bytes]]) -> set[int]:
+        """Write records and their rows; return those that are in both. The others are left to be written one by one."""
+        data = {number: encode_message(record, body) for number, (record, body) in made.items()}
+        try:
+            self.bucket.put_all({made[number][0].key: text for number, text in data.items()})
+            taken = self.index.add_all([(made[number][0], len(text)) for number, text in data.items()])
+        except (BucketError, StateUnavailable, sqlite3.Error, OSError):
+            return set()
+        again = {one.record.uuid for one in taken}
+        return {number for number, (record, _) in made.items() if record.uuid not in again}
 
     def answer(self, one: Entry, error: Json | None = None) -> Message | None:
         """Give a put its place in the sink, once; return its record, or None if it was taken back. Raises NotAMessage.

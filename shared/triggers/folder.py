@@ -25,6 +25,7 @@ from shared.buckets import BucketError, FolderBucket, StoreUnavailable
 from shared.contract.hooks import AttemptHook
 from shared.lifecycle.device_turn import DeviceTurn
 from shared.settings import Scan
+from shared.triggers.full_listing import FullListing
 from shared.triggers.scan import ScanTrigger
 
 log = logging.getLogger(__name__)
@@ -38,10 +39,15 @@ QUIET_SECONDS = 0.5  # at most, between two signs of life of a watcher that sees
 MOST_FOLDERS = 1000  # whose times are compared; with more, there are only listings
 ABSENCE_SECONDS = 0.1  # between two checks whether a folder exists again
 PATIENCE_SECONDS = 1.0  # until a changed folder counts as not reported by the watcher
+RARELY = 10  # times rarer are full listings of many manifests while the folders' times tell of what is new
+TICK_SECONDS = 3.0  # of the coarsest clocks by which filesystems tell when a folder changed: FAT's have two
+CHECKING_SHARE = 0.005  # of the time, which is CPU time here: an idle worker uses less than a percent of a core
 
 
 class FolderTrigger(ScanTrigger):
     """Looks for manifests when something below the function's prefix has changed, and periodically."""
+
+    _checking_share = CHECKING_SHARE
 
     def __init__(
         self,
@@ -56,6 +62,7 @@ class FolderTrigger(ScanTrigger):
         self._root = bucket.root
         self._named: set[str] = set()
         self._times: dict[str, int] = {}
+        self._visited: dict[str, int] = {}  # those of them that were noted since the last listing was
         self._doubts: dict[str, tuple[int, float]] = {}
 
     def _look(self) -> None:
@@ -64,9 +71,23 @@ class FolderTrigger(ScanTrigger):
         named, self._named = self._named, set()
         for path in sorted(named):
             self._visit(path)
-        if self._clock() >= self._listed_at or self._has_unreported_change():
-            self._list()
-            self._times, self._doubts = self._folder_times(), {}
+        unreported = self._has_unreported_change()
+        self._list_if(unreported or self._clock() >= self._listed_at)
+
+    def _note_listing(self, listing: FullListing) -> None:
+        super()._note_listing(listing)
+        self._times = {**listing.times, **self._visited} if listing.times else {}
+        self._visited, self._doubts = {}, {}
+
+    def _pause_after(self, listing: FullListing) -> float:
+        """Return the seconds until everything is listed again, which are more where changed folders tell of changes.
+
+        They do not tell of a manifest that was overwritten in place, nor of what came within the same tick of their
+        clock as what was listed.
+        """
+        pause, newest = super()._pause_after(listing), max(listing.times.values(), default=0)
+        quiet = time.time() - newest / 1e9 > TICK_SECONDS
+        return pause * RARELY if self._is_long and listing.times and quiet else pause
 
     def _visit(self, path: str) -> None:
         """Look at one path that the watcher named."""
@@ -76,12 +97,12 @@ class FolderTrigger(ScanTrigger):
         try:
             if os.path.isdir(path):
                 self._add(self._bucket.list(f"{key}/"))
-                self._times[path] = os.stat(path).st_mtime_ns
+                self._note_time(path)
                 return
             info = self._bucket.head(key)
             parent = os.path.dirname(path)
             if parent in self._times:
-                self._times[parent] = os.stat(parent).st_mtime_ns
+                self._note_time(parent)
         except FileNotFoundError:
             return
         except (BucketError, OSError) as error:
@@ -92,6 +113,10 @@ class FolderTrigger(ScanTrigger):
         else:
             self._failures.remove(key)
             self._add([info])
+
+    def _note_time(self, folder: str) -> None:
+        """Note that what changed in a folder until now was reported, also to a listing that is being made."""
+        self._times[folder] = self._visited[folder] = os.stat(folder).st_mtime_ns
 
     def _is_linked(self, path: str) -> bool:
         """Return whether the path is a link or leads through one: listings see nothing there (`unread.py`)."""

@@ -11,16 +11,17 @@
 
 Listing a hundred thousand manifests takes a second of CPU time, and a hundred calls of a store. So the interval between
 full listings grows with the number of manifests: `scan.seconds` for each page of them. In between, only keys that sort
-after the last one are listed, and with a watcher, the paths that it names. Settled manifests are remembered beyond the
-process (`settled_index.py`).
+after the last one are listed, and with a watcher, the paths that it names. A listing of more than a page is made in a
+thread, while what is new is served (`full_listing.py`). Settled manifests are remembered beyond the process
+(`settled_index.py`).
 """
 
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from threading import Event
 
@@ -35,8 +36,9 @@ from shared.lifecycle.unread import Strays
 from shared.observability.failing_keys import Failures
 from shared.settings import Scan
 from shared.triggers import Receive
+from shared.triggers.full_listing import Beside, FullListing
 from shared.triggers.lanes import Lane, Lanes, Prepare
-from shared.triggers.settled_index import SettledIndex
+from shared.triggers.settled_index import SettledIndex, mark
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +46,7 @@ STOP_POLL = 0.1  # seconds between two checks whether to stop
 PAGE = 1000  # keys that a store lists in one call; a folder takes 7 ms of CPU time for as many
 CHECKING_SHARE = 0.05  # of the time is spent on manifests that are most likely answered
 CHECKED_AT_ONCE = 50
+CHECKING_SECONDS = 0.01  # at once, for which a request that comes then waits
 FEW = 20  # up to this many manifests, examining each is faster than listing all answers
 SAVED_AFTER = 1000  # newly settled manifests; also saved at the end
 
@@ -62,6 +65,8 @@ class ScanTrigger:
         turn: a hook of the requests that are served, with which the next manifest is made ready while one is worked
             on, and begun while its answer is published; None serves one after the other.
     """
+
+    _checking_share = CHECKING_SHARE
 
     def __init__(
         self,
@@ -84,6 +89,8 @@ class ScanTrigger:
         self._sorted = True
         self._sights: dict[str, _Sight] = {}
         self._others: list[ObjectInfo] | None = None  # objects other than manifests in the last full listing
+        self._beside, self._is_long = Beside(), False  # whether a full listing takes long
+        self._arrived: set[str] = set()  # keys that were seen while one was made
         self._last = ""
         self._listed_at = self._checked_at = float("-inf")
         self._started = False
@@ -126,9 +133,9 @@ class ScanTrigger:
                 self._offer(info, receive, stop)
         if stop.is_set():
             return
-        if self._others is not None:
-            self._strays.look(self._others)
-            self._others = None
+        if self._others is not None and not self._beside.busy:
+            others, self._others = self._others, None
+            self._look_for_strays(others)
         if not self._waiting:
             self._check_likely(receive, stop)
 
@@ -205,7 +212,25 @@ class ScanTrigger:
         if sight is None or sight.etag != info.etag:
             self._sights.pop(info.key, None)
             return False
-        return True if self._clock() - sight.since >= self._scan.settle_seconds else None
+        if self._clock() - sight.since < self._scan.settle_seconds:
+            return None
+        return True if self._is_unchanged(info) else None
+
+    def _is_unchanged(self, info: ObjectInfo) -> bool:
+        """Look at a manifest that seems to be complete: the last listing may be older than its writer's last word."""
+        try:
+            now = self._bucket.head(info.key)
+        except StoreUnavailable:
+            raise
+        except (BucketError, OSError) as error:
+            self._failures.add(info.key, error)
+            return False
+        if now is not None and now.etag == info.etag:
+            return True
+        self._waiting.pop(info.key, None)
+        if now is not None:
+            self._add([now])
+        return False
 
     def _check_likely(self, receive: Receive, stop: Event) -> None:
         """Offer some of the manifests that existed at the start and seem to be answered, the newest first."""
@@ -217,52 +242,92 @@ class ScanTrigger:
             self._likely, self._sorted = {info.key: info for info in oldest_first}, True
         with self._note_outcomes():
             for _ in range(CHECKED_AT_ONCE):
-                if not self._likely or stop.is_set():
+                if not self._likely or stop.is_set() or self._clock() - begun >= CHECKING_SECONDS:
                     break
                 _, info = self._likely.popitem()
                 if info not in self._settled:
                     self._waiting[info.key] = info
                     self._offer(info, receive, stop)
-        self._checked_at = self._clock() + (self._clock() - begun) * (1 / CHECKING_SHARE - 1)
+        self._checked_at = self._clock() + (self._clock() - begun) * (1 / self._checking_share - 1)
 
     def _look(self) -> None:
         """Update the waiting manifests."""
-        if self._clock() >= self._listed_at:
-            self._list()
-        else:
-            self._add(self._bucket.list(self._prefix, after=self._last))
+        if self._list_if(self._clock() >= self._listed_at):
+            return
+        self._add(self._bucket.list(self._prefix, after=self._last))
 
-    def _list(self) -> None:
-        """List everything below the prefix."""
-        found, broken = list[ObjectInfo](), None
+    def _list_if(self, due: bool) -> bool:
+        """List everything below the prefix if that is due; returns whether a listing was noted.
+
+        A long one is made beside the loop, and noted at a later look.
+        """
+        made = self._beside.take()
+        if made is None and due and not self._beside.busy:
+            self._arrived = set()
+            if self._is_long:
+                self._beside.begin(self._make_listing)
+            else:
+                made = self._make_listing()
+        if made is not None:
+            self._note_listing(made)
+        return made is not None
+
+    def _make_listing(self) -> FullListing:
+        """Return everything below the prefix; changes nothing, for it may run in another thread."""
+        if not self._started:
+            self._settled.load()
+        listing, broken = FullListing(times=self._folder_times()), None
         try:
             for info in self._bucket.list(self._prefix):
-                found.append(info)
+                self._sort_in(info, listing)
         except StoreUnavailable:
             raise
         except (BucketError, OSError) as error:
             broken = error  # such as an unreadable folder: the rest is served
-        manifests, others = list[ObjectInfo](), list[ObjectInfo]()
-        for info in found:
-            (manifests if keys.is_request(info.key, self._function) else others).append(info)
-        if not self._started:
-            self._settled.load()
+        return replace(listing, broken=broken)
+
+    def _sort_in(self, info: ObjectInfo, listing: FullListing) -> None:
+        if not keys.is_request(info.key, self._function):
+            listing.others.append(info)
+            return
+        marked = mark(info)
+        listing.manifests.add(info.key)
+        listing.marks.add(marked)
+        if not self._settled.has(marked) and self._likely.get(info.key) != info:
+            listing.unsettled.append(info)
+
+    def _note_listing(self, listing: FullListing) -> None:
+        """Note what a listing has found, except about keys that were seen since it began."""
         self._failures.adopt()
-        if broken is None:
-            new = self._settled.keep(manifests)
-            self._forget(manifests, new)
+        new = [one for one in listing.unsettled if one.key not in self._arrived and one not in self._settled]
+        if listing.broken is None:
+            self._settled.keep(listing.marks)
+            self._forget(listing.manifests, new)
+            self._failures.remove(self._prefix)
         else:
-            new = [info for info in manifests if info not in self._settled]
+            self._failures.add(self._prefix, listing.broken)
         if not self._started:
             new = self._set_aside(new)
         self._started = True
         self._add(new)
-        self._listed_at = self._clock() + self._scan.seconds * max(1, -(-len(found) // PAGE))
-        if broken is None:
-            self._failures.remove(self._prefix)
+        self._is_long = listing.size > PAGE
+        self._listed_at = self._clock() + self._pause_after(listing)
+        self._others = listing.others
+
+    def _pause_after(self, listing: FullListing) -> float:
+        """Return the seconds until everything is listed again."""
+        return self._scan.seconds * max(1, -(-listing.size // PAGE))
+
+    def _folder_times(self) -> Mapping[str, int]:
+        """Return when each folder of manifests was changed; empty if the store cannot tell."""
+        return {}
+
+    def _look_for_strays(self, others: list[ObjectInfo]) -> None:
+        """Log what nobody reads; beside the loop if listings take long, for this looks at as much."""
+        if self._is_long:
+            self._beside.begin(lambda: self._strays.look(others))
         else:
-            self._failures.add(self._prefix, broken)
-        self._others = others
+            self._strays.look(others)
 
     def _set_aside(self, new: list[ObjectInfo]) -> list[ObjectInfo]:
         """At the start, return the manifests that are most likely unanswered, and set the others aside for later."""
@@ -284,14 +349,16 @@ class ScanTrigger:
         for info in infos:
             if keys.is_request(info.key, self._function):
                 self._last = max(self._last, info.key)
+                if self._beside.busy:
+                    self._arrived.add(info.key)
                 if info.size and info not in self._settled and self._likely.get(info.key) != info:
                     self._likely.pop(info.key, None)
                     self._waiting[info.key] = info
 
-    def _forget(self, manifests: list[ObjectInfo], new: list[ObjectInfo]) -> None:
+    def _forget(self, manifests: set[str], new: list[ObjectInfo]) -> None:
         """Forget everything about manifests that are gone, and update the last key."""
-        present = {info.key for info in manifests}
-        self._failures.keep({info.key for info in new} | {self._prefix})
+        present = manifests | self._arrived
+        self._failures.keep({info.key for info in new} | {self._prefix} | self._arrived)
         self._last = max(present, default="")
         for memory in (self._waiting, self._likely, self._sights):
             for key in memory.keys() - present:

@@ -8,7 +8,6 @@ identifies nobody: the hashes cannot be reversed, and an etag is not personal da
 
 import hashlib
 import logging
-from collections.abc import Iterable
 
 from shared.buckets.base import Bucket, BucketError, ObjectInfo
 from shared.contract import keys
@@ -28,22 +27,31 @@ class SettledIndex:
         self._bucket, self._key = bucket, index_key(function)
         self._marks: set[bytes] = set()
         self._present: set[bytes] = set()
+        self._recent: set[bytes] = set()  # added since the last `keep`
         self._unsaved = 0
 
     def __contains__(self, info: ObjectInfo) -> bool:
-        return _mark(info) in self._marks
+        return mark(info) in self._marks
+
+    def has(self, marked: bytes) -> bool:
+        """Return whether the manifest with this mark is settled; any thread may ask."""
+        return marked in self._marks
 
     def add(self, info: ObjectInfo) -> None:
         """Record that the manifest needs no second look unless it changes."""
-        self._marks.add(_mark(info))
+        marked = mark(info)
+        self._marks.add(marked)
+        self._recent.add(marked)
         self._unsaved += 1
 
-    def keep(self, present: Iterable[ObjectInfo]) -> list[ObjectInfo]:
-        """Forget all manifests but these, as the others are gone or changed; return those not settled, in order."""
-        marked = [(_mark(info), info) for info in present]
-        self._present = {mark for mark, _ in marked}
-        self._marks &= self._present
-        return [info for mark, info in marked if mark not in self._marks]
+    def keep(self, present: set[bytes]) -> None:
+        """Forget all manifests but those with these marks, as the others are gone or changed.
+
+        What was added since the last time stays too: it may be newer than the listing that says what is present.
+        """
+        self._present = present
+        self._marks &= present | self._recent
+        self._recent = set()
 
     def load(self) -> None:
         """Load what an earlier worker has saved."""
@@ -78,5 +86,6 @@ def index_key(function: str) -> str:
     return f"{keys.INDEX}{function}"
 
 
-def _mark(info: ObjectInfo) -> bytes:
+def mark(info: ObjectInfo) -> bytes:
+    """Return the short hash by which a manifest is remembered: another one once it has changed."""
     return hashlib.blake2b(f"{info.key}\0{info.etag}".encode(errors="replace"), digest_size=WIDTH).digest()

@@ -14,6 +14,7 @@ from shared.buckets import FolderBucket
 from shared.lifecycle.invocation import Outcome
 from shared.settings import Scan
 from shared.triggers.folder import FolderTrigger
+from tests.clock import Clock
 from tests.echo import Echo, invocation, until
 
 SCAN = Scan(seconds=0.3, settle_seconds=1.0)
@@ -259,3 +260,27 @@ def test_the_whole_is_listed_once_at_the_start_while_the_function_loads_and_noth
         (folder(bucket) / "later.json").write_bytes(manifest("later"))
         until(lambda: running.answered("later"))
     assert bucket.listings == 1
+
+
+def test_many_manifests_are_listed_rarely_and_what_no_watcher_tells_of_is_found_all_the_same(bucket, monkeypatch):
+    monkeypatch.setattr("shared.triggers.scan.PAGE", 3)
+    clock = Clock()
+    for number in range(5):
+        path = folder(bucket) / f"old{number}.json"
+        path.write_bytes(manifest(f"old{number}"))
+    os.utime(folder(bucket), (1e9, 1e9))
+    trigger, stop = FolderTrigger(bucket, "check", Scan(seconds=2, settle_seconds=1), clock), threading.Event()
+    receive = invocation(bucket, Echo()).receive
+
+    def look() -> None:
+        trigger.scan(receive, stop)
+        until(lambda: not trigger._beside.busy or trigger._beside._made.done())
+
+    look()
+    assert trigger._listed_at - clock() == 2 * 2 * 10, "two pages, ten times rarer"
+    (folder(bucket) / "a.json").write_bytes(manifest("a"))
+    for _ in range(5):
+        clock.now += 1
+        look()
+    assert bucket.head("results/check/a/result.json"), "no watcher has told of it"
+    assert trigger._listed_at - clock() <= 2 * 2, "it changed a moment ago, when others may have come unseen"

@@ -6,17 +6,17 @@ from collections import Counter
 
 import pytest
 
-from shared.buckets import BucketError, MemoryBucket
+from shared.buckets import BucketError, MemoryBucket, StoreUnavailable
 from shared.events import ObjectCreated
 from shared.lifecycle import invocation as invoking
 from shared.lifecycle import unread
 from shared.lifecycle.invocation import Outcome
 from shared.operations.status import overview
 from shared.settings import Limits, Scan
-from shared.triggers import settled_index
+from shared.triggers import scan, settled_index
 from shared.triggers.scan import CHECKED_AT_ONCE, ScanTrigger
 from shared.triggers.settled_index import WORTH, index_key
-from tests.echo import Echo, invocation
+from tests.echo import Echo, invocation, until
 
 SCAN = Scan(seconds=0.05, settle_seconds=0.2)
 STOP = threading.Event()
@@ -178,15 +178,15 @@ def test_a_start_looks_at_each_manifest_once_and_at_nothing_else_before_the_firs
     index.save()
     drop(bucket, "new")
     bucket.put("requests/check/note.txt", b"x")
-    mark = settled_index._mark
-    monkeypatch.setattr(settled_index, "_mark", lambda info: marked.update([info.key]) or mark(info))
+    for module, mark in ((settled_index, settled_index.mark), (scan, scan.mark)):
+        monkeypatch.setattr(module, "mark", lambda info, mark=mark: marked.update([info.key]) or mark(info))
     monkeypatch.setattr(bucket, "find_unlisted", lambda *asked: strays.append(asked) or iter(()))
     monkeypatch.setattr(bucket, "folders", lambda prefix: pytest.fail("answers are listed for one new manifest"))
     trigger = ScanTrigger(bucket, "check", SCAN)
 
     def first(created, written=True):
         assert created.key == "requests/check/new.json"
-        assert sum(marked.values()) <= WORTH + 3
+        assert sum(marked.values()) <= WORTH + 4
         assert not strays
         return receive(created, written)
 
@@ -252,3 +252,117 @@ def test_an_idle_scan_asks_only_for_what_sorts_behind_the_last_key():
         clock.now += 1
         trigger.scan(receive, STOP)
     assert asked == ["requests/check/old4.json"] * 5
+
+
+class Slow(MemoryBucket):
+    """A bucket whose listings of everything wait at their first key once `held` is set, until they may go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held, self.reached, self.go_on = False, threading.Event(), threading.Event()
+
+    def list(self, prefix, after=""):
+        for info in list(super().list(prefix, after)):
+            if self.held and prefix == "requests/check/" and not after:
+                self.reached.set()
+                assert self.go_on.wait(20)
+            yield info
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Return a bucket, its trigger that has seen more than a page of manifests, and how to scan."""
+    monkeypatch.setattr(scan, "PAGE", 3)
+    bucket, clock = Slow(), Clock()
+    old_answers(bucket, 5)
+    trigger, receive = ScanTrigger(bucket, "check", SCAN, clock), invocation(bucket, Echo()).receive
+
+    def look() -> None:
+        clock.now += 1
+        trigger.scan(receive, STOP)
+
+    for _ in range(3):
+        look()
+    bucket.held = True
+    return bucket, trigger, look
+
+
+def end_job(trigger) -> None:
+    """Wait until what the trigger does beside its loop is done."""
+    if trigger._beside.busy:
+        until(trigger._beside._made.done)
+
+
+def test_what_comes_while_all_is_listed_is_served_before_the_listing_ends(slow):
+    bucket, trigger, look = slow
+    while not bucket.reached.wait(0.1):
+        look()
+    drop(bucket, "zebra")
+    look()
+    assert answered(bucket, "zebra")
+    bucket.go_on.set()
+    until(trigger._beside._made.done)
+    drop(bucket, "aardvark")  # sorts before what was listed last, so only another listing of all finds it
+    look()
+    for _ in range(5):
+        end_job(trigger)
+        look()
+    assert answered(bucket, "aardvark")
+    assert not trigger._waiting
+
+
+def test_a_listing_made_meanwhile_does_not_undo_what_was_seen_since_it_began(slow):
+    bucket, trigger, look = slow
+    while not bucket.reached.wait(0.1):
+        look()
+    key = drop(bucket, "zebra")
+    trigger._add(list(MemoryBucket.list(bucket, key)))
+    bucket.go_on.set()
+    until(trigger._beside._made.done)
+    trigger._look()
+    assert key in trigger._waiting
+    look()
+    assert answered(bucket, "zebra")
+
+
+def test_a_store_that_is_away_during_a_listing_made_meanwhile_is_told_and_listed_again(slow):
+    bucket, trigger, look = slow
+    bucket.held = False
+    listed, away = bucket.list, StoreUnavailable("away")
+
+    def fail(prefix, after=""):
+        if prefix == "requests/check/" and not after:
+            raise away
+        return listed(prefix, after)
+
+    bucket.list = fail
+
+    def look_until_told() -> None:
+        for _ in range(5):
+            end_job(trigger)
+            look()
+
+    with pytest.raises(StoreUnavailable):
+        look_until_told()
+    bucket.list = listed
+    drop(bucket, "aardvark")
+    for _ in range(5):
+        look()
+        end_job(trigger)
+    assert answered(bucket, "aardvark")
+
+
+def test_a_half_written_manifest_is_not_refused_because_the_last_listing_is_old():
+    bucket, clock = MemoryBucket(), Clock()
+    trigger, receive = (
+        ScanTrigger(bucket, "check", Scan(seconds=1000, settle_seconds=5), clock),
+        invocation(bucket, Echo()).receive,
+    )
+    bucket.put("requests/check/half.json", b'{"request_id": "ha')
+    trigger.scan(receive, STOP)
+    drop(bucket, "half")
+    clock.now += 10
+    trigger.scan(receive, STOP)
+    trigger.scan(receive, STOP)
+    assert answered(bucket, "half")
+    assert [*bucket.folders("results/check/")] == ["half"], "and nothing else was"

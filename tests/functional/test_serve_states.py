@@ -1,7 +1,9 @@
 """Priority, the two ids, and crashes at any point: nothing is lost, nothing is answered twice."""
 
+import asyncio
 import base64
 import json
+import threading
 
 import pytest
 
@@ -9,9 +11,10 @@ from serve.database import Database, StateInUse
 from serve.dispatcher import STORE_BROKEN, Dispatcher
 from serve.message import decode_message
 from serve.metrics import Metrics
+from serve.put_groups import PutGroups
 from serve.queue_index import QueueIndex, ServiceQueue
 from serve.sequence import IndexSequence
-from serve.store import Store
+from serve.store import Put, QueueFull, Store
 from shared.buckets import BucketError, MemoryBucket
 from shared.contract.manifests import canonical_hash, parse
 from shared.events import ObjectCreated
@@ -384,3 +387,95 @@ def test_indexes_go_on_after_a_block_and_a_new_server_begins_behind_it(tmp_path)
     assert IndexSequence(database, bucket).next(queue) == 3001, "what the last server gave out nobody knows for certain"
     assert IndexSequence(database, bucket).next(ServiceQueue("photog_check", "source")) == 1
     database.close()
+
+
+def test_puts_that_come_together_are_written_together_and_one_that_is_refused_refuses_no_other(tmp_path):
+    bucket = GroupingBucket()
+    store = Store(bucket, Database(tmp_path, bucket.address), {"photog_check": "check"}, 4)
+    source = ServiceQueue("photog_check", "source")
+    bodies = [request("r1"), "no request", request("r2"), request("r3"), request("r4")]
+    outcomes = store.put_all([Put(source, body.encode(), {}, 0) for body in bodies])
+    assert [index for index, _ in outcomes[:4]] == [1, 2, 3, 4]
+    assert isinstance(outcomes[4], QueueFull)
+    assert len(bucket.groups) == 1
+    assert len(bucket.groups[0]) == 4
+    rows = store.index.find(source, 0, 10, {})
+    assert [(row.uuid, row.request_id) for row in rows] == [
+        (identity, name) for (_, identity), name in zip(outcomes[:4], ("r1", None, "r2", "r3"), strict=True)
+    ]
+
+
+def test_puts_whose_common_writing_breaks_off_are_written_one_by_one(tmp_path):
+    bucket = GroupingBucket()
+    bucket.break_off = True
+    store = Store(bucket, Database(tmp_path, bucket.address), {"photog_check": "check"}, 100)
+    source = ServiceQueue("photog_check", "source")
+    outcomes = store.put_all([Put(source, request(f"r{number}").encode(), {}, 0) for number in range(3)])
+    assert [row.uuid for row in store.index.find(source, 0, 10, {})] == [identity for _, identity in outcomes]
+    assert sum(1 for _ in bucket.list("queue/photog_check/")) == 3
+
+
+def test_a_queue_is_full_at_its_limit_whatever_the_gaps_of_its_indexes(tmp_path):
+    bucket = MemoryBucket()
+    store = Store(bucket, Database(tmp_path, bucket.address), {"photog_check": "check"}, 100)
+    source = ServiceQueue("photog_check", "source")
+    assert store.index.reaches(source, 0)
+    assert not store.index.reaches(source, 1)
+    puts = [store.put(source, request(f"r{number}").encode(), {}, 0)[1] for number in range(6)]
+    store.remove(source, puts[1:4])
+    assert store.index.reaches(source, 3), "three are left of six indexes"
+    assert not store.index.reaches(source, 4)
+    assert not store.index.reaches(source, 7)
+
+
+def test_puts_wait_for_the_group_that_is_written_and_for_no_other_put():
+    begun, go_on, groups = threading.Event(), threading.Event(), list[int]()
+
+    class Slow(Store):
+        def __init__(self):
+            pass
+
+        def put_all(self, puts):
+            groups.append(len(puts))
+            begun.set()
+            assert go_on.wait(20)
+            return [(0, put.body.decode()) if put.body != b"bad" else QueueFull("full") for put in puts]
+
+    async def run() -> list[object]:
+        waiting = PutGroups(Slow())
+        source = ServiceQueue("photog_check", "source")
+        tasks = [asyncio.create_task(waiting.add(Put(source, b"first", {}, 0)))]
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+        tasks += [asyncio.create_task(waiting.add(Put(source, body, {}, 0))) for body in (b"a", b"bad", b"b")]
+        await asyncio.sleep(0)
+        go_on.set()
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    first, a, bad, b = asyncio.run(run())
+    assert (first, a, b) == ((0, "first"), (0, "a"), (0, "b"))
+    assert isinstance(bad, QueueFull)
+    assert groups == [1, 3]
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "body", "status"),
+    [
+        (INPUT, {}, b"{}", 200),
+        (SINK, {}, b"x", 200),
+        (INPUT, {"Authorization": "wrong"}, b"{}", 401),
+        ("/api/predict/none", {}, b"{}", 404),
+        (f"{INPUT}?_priority_=high", {}, b"{}", 400),
+        (INPUT, {}, b"x" * 100_001, 413),
+        (f"{INPUT}/other", {}, b"{}", 404),
+    ],
+)
+def test_a_put_is_answered_alike_on_the_short_way_and_on_the_usual_one(served, path, headers, body, status):
+    with served.running() as client:
+        short, usual = (
+            client.post(path, content=body, headers=headers | more) for more in ({}, {"Origin": "https://a.example"})
+        )
+    assert short.status_code == usual.status_code == status
+    if status != 200:
+        assert short.text == usual.text
+    assert short.headers.keys() == usual.headers.keys()

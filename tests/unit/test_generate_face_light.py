@@ -94,3 +94,15 @@ def test_a_face_of_which_nothing_may_change_is_not_sharpened(person):
     view = FaceView(person.image, person.landmarks, nothing)
     soft = cv2.GaussianBlur(person.image, (0, 0), 1.0)
     assert np.array_equal(sharpen(soft, person.landmarks, view, nothing, nothing), soft)
+
+
+def test_highlights_do_not_gray_the_color_of_dark_skin():
+    """A highlight has the lamp's color; half of this face shines."""
+    size = 120, 120
+    base = np.full((*size, 3), (38, 15, 19), np.float32)
+    base[:, ::2] = (70, 6, 7)
+    drawn = np.full((*size, 3), (68, 14, 17), np.float32)
+    whole = np.ones(size, np.float32)
+    shift = light.equalize(drawn, base, whole, whole, 100.0)[60, 60]
+    assert shift[0] == pytest.approx(54 - 68, abs=1), "its lightness is that of both"
+    assert drawn[0, 0, 1:] + shift[1:] == pytest.approx([15, 19], abs=1.5)

@@ -10,7 +10,7 @@ from functions.generate.face import facial_hair, light, masks
 from functions.generate.face.crop import FaceCrop
 from functions.generate.face.facial_hair import FacialHair
 from functions.generate.face.landmarks import face_width
-from functions.generate.fusion.beard_transfer import list_difficulties
+from functions.generate.fusion.beard_transfer import BeardTransfer, list_difficulties
 from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse
 from shared.faces.base import largest
 from tests import beards, pictures
@@ -52,7 +52,7 @@ def goatee(photo):
 def test_a_dark_upper_lip_is_hidden_by_hair_only_where_there_surely_is_some(man, monkeypatch, surely, told):
     """A shaven lip in shade looks a little like a moustache; nobody is warned of hair that is not there."""
     found = facial_hair.UNSURE + np.array([surely, 1.0, 1.0]) * (facial_hair.SURE - facial_hair.UNSURE)
-    monkeypatch.setattr(facial_hair, "judge_regions", lambda likeness, points: found)
+    monkeypatch.setattr(facial_hair, "judge_regions", lambda features, likeness, natural, points: found)
     photo = bearded(man)
     lips = masks.lips(photo.landmarks, photo.image.shape[:2])[..., None]
     image = np.where(lips > 0.5, np.uint8(30), photo.image)
@@ -191,3 +191,44 @@ def test_what_cannot_follow_the_person_is_said(woman, man):
         "the person's beard reaches further down than it is brought along"
     ]
     assert list_difficulties(bearded(woman).facial_hair, moustached(man).facial_hair) == []
+
+
+@pytest.fixture
+def stubbly(monkeypatch):
+    """Every face is judged to have stubble, and no beard."""
+    judged = np.array([0.0, facial_hair.STUBBLE[1], 0.0], np.float32)
+    monkeypatch.setattr(facial_hair, "judge_regions", lambda features, likeness, natural, points: judged)
+
+
+def test_stubble_is_taken_off_up_to_the_outline(woman, man, request):
+    points, size = man.landmarks, man.image.shape[:2]
+    rim = (masks.face(points, size, 0.0, 0.0) > 0.5) & (masks.face(points, size, 0.035, 0.0) < 0.5)
+    rim[: round(points[48:60, 1].mean() + 0.15 * face_width(points))] = False
+    dots = rim & (np.random.default_rng(0).random(size) < 0.4)
+    stubble = np.where(dots[..., None], 0.85 * man.image, man.image).astype(np.uint8)
+
+    def dots_left():
+        one, other = (light.to_lab(fuse(image, points, woman, 1.0).image)[..., 0] for image in (stubble, man.image))
+        return float(np.abs(one - other - cv2.GaussianBlur(one - other, (0, 0), 2))[rim].mean())
+
+    usual = dots_left()
+    request.getfixturevalue("stubbly")
+    assert dots_left() < 0.87 * usual
+
+
+def test_stubble_that_the_mask_brings_beside_a_cheek_is_skin_in_the_shade(woman):
+    """An ear lobe or a cheek beyond the outline would be painted over with the background."""
+    crop = FaceCrop.of(woman.image, woman.landmarks, facial_hair.MARGIN)
+    everywhere = np.ones(crop.size, np.float32)
+    found = BeardTransfer.of(everywhere, np.zeros(crop.size, np.float32), crop).template
+    beside = (crop.outline(0.0) < 0.02) & (cv2.erode(crop.skin_likeness, np.ones((3, 3))) > 0.9)
+    beside[: round(crop.points[27, 1])] = beside[round(crop.points[48:60, 1].mean()) :] = False
+    assert beside.sum() > 20
+    assert np.median(found[beside]) < 0.4
+    assert found[crop.outline(0.05) > 0.99].min() > 0.9
+
+
+def test_wrinkles_are_no_beard(engine):
+    """Grace Hopper's lip and chin are darker and rougher than her cheeks."""
+    found = shown(engine, pictures.hopper()).facial_hair
+    assert max(found.chin, found.jaw) < 0.2

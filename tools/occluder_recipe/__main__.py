@@ -29,6 +29,8 @@ def main() -> None:
     parser.add_argument("--stage", choices=STAGES, action="append", help="run only this stage; may be repeated")
     parser.add_argument("--shards", type=int, default=SHARDS, help="files of 500 samples")
     parser.add_argument("--samples", type=int, default=Plan.samples, help="how many samples the network sees")
+    parser.add_argument("--rate", type=float, default=Plan.rate, help="the highest learning rate")
+    parser.add_argument("--start", type=Path, help="a finished network, .onnx, whose training is continued")
     parser.add_argument("--minutes", type=float, help="train for so long instead")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -44,7 +46,8 @@ def main() -> None:
         paint_shards(held, textures, held_out, HELD_OUT_SHARDS, HELD_OUT_SEED)
         paint_shards(training, textures, shards, arguments.shards, PAINTING_SEED)
     if "train" in stages or "export" in stages:
-        network = train(shards, held_out, Plan(samples=arguments.samples), arguments.work, arguments.minutes)
+        plan = Plan(samples=arguments.samples, rate=arguments.rate)
+        network = train(shards, held_out, plan, arguments.work, arguments.minutes, arguments.start)
         if "export" in stages:
             export(network, arguments.out)
 

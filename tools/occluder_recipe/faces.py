@@ -68,6 +68,7 @@ def vary(rng: np.random.Generator, canvas: Image, points: Points) -> tuple[Canva
     """Return a face as another day, another camera or another skin would show it, and its landmarks."""
     if rng.random() < 0.5:
         canvas, points = np.ascontiguousarray(canvas[:, ::-1]), mirror(points, canvas.shape[1])
+    canvas, points = _turn(rng, canvas, points) if rng.random() < 0.5 else (canvas, points)
     canvas, points = _move(rng, canvas, points)
     face = canvas.astype(np.float32)
     inside = masks.face(points, canvas.shape[:2], -0.05, 0.03)
@@ -138,6 +139,21 @@ def _move(rng: np.random.Generator, canvas: Image, points: Points) -> tuple[Imag
     moved = cv2.warpAffine(canvas, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     error = rng.normal(0, 0.006, 2) * side
     return moved, transform(points, matrix) + error
+
+
+def _turn(rng: np.random.Generator, canvas: Image, points: Points) -> tuple[Image, Points]:
+    """Make one half of the face narrower than the other, as a head that is turned to the side is seen."""
+    side, middle = canvas.shape[0], float(points[27:31, 0].mean())
+    strength = float(np.clip(rng.normal(0, 0.35), -0.7, 0.7)) / side
+    # a place x of the turned face shows the place x + strength * (x - middle)^2 of the straight one
+    away = np.clip(np.arange(side, dtype=np.float32) - middle, -0.6 * side, 0.6 * side)
+    shown = away + strength * np.square(away)
+    x = np.broadcast_to(middle + shown, (side, side)).astype(np.float32)
+    y = np.broadcast_to(np.arange(side, dtype=np.float32)[:, None], (side, side)).astype(np.float32)
+    turned = cv2.remap(canvas, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    placed = points.copy()
+    placed[:, 0] = np.interp(points[:, 0], middle + shown, np.arange(side))
+    return turned, placed
 
 
 def _change_skin(rng: np.random.Generator, face: Canvas) -> Canvas:

@@ -1,4 +1,4 @@
-"""Objects that are painted before faces: hands, cups, microphones, masks, hair, brims, and things of any kind.
+"""Objects that are painted before faces: hands, cups, microphones, masks, hair, brims, neighbors, things of any kind.
 
 All of them are painted on a canvas with an aligned face, whose landmarks say where a hand or a mask goes.
 """
@@ -29,6 +29,10 @@ from tools.occluder_recipe.brushes import (
     stroke,
     uniform,
 )
+
+# colors of hair and of what is drunk
+HAIRS = [(25, 20, 18), (60, 40, 28), (110, 75, 45), (190, 150, 95), (150, 145, 140), (130, 60, 30), (220, 190, 140)]
+DRINKS = [(60, 30, 15), (110, 65, 35), (190, 140, 95), (140, 70, 30), (235, 225, 210), (200, 40, 30), (230, 170, 60)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,39 +182,71 @@ def microphone(scene: Scene) -> Cutout:
 
 
 def cup(scene: Scene) -> Cutout:
-    """A cup, a glass, a can or a bottle, held before the mouth or the cheek."""
+    """A cup, a glass, a can or a bottle, held before the mouth or the cheek, seen from the side or from above."""
     rng, points, shape, width = scene.rng, scene.points, scene.shape, scene.width
+    above = rng.random() < 0.3
     top = points[62] + rng.normal(0, 0.16, 2) * width
     half, length = uniform(rng, 0.1, 0.32) * width, uniform(rng, 0.3, 0.9) * width
+    if above:
+        length = half * uniform(rng, 0.5, 1.4)
     taper, tilt = uniform(rng, 0.6, 1.15), rng.normal(0, 0.25)
     down, across = np.array([np.sin(-tilt), np.cos(tilt)]), np.array([np.cos(tilt), np.sin(tilt)])
-    flat = half * uniform(rng, 0.08, 0.35)
+    flat = half * (uniform(rng, 0.4, 0.8) if above else uniform(rng, 0.08, 0.35))
     angles = np.linspace(0, np.pi, 16)
     bottom = top + down * length
     lower = bottom + np.cos(angles)[:, None] * across * half * taper + np.sin(angles)[:, None] * down * flat
     wall = fill(shape, [np.vstack([top + across * half, lower, top - across * half])])
     circle = np.linspace(0, 2 * np.pi, 32)
-    rim = fill(shape, [top + np.cos(circle)[:, None] * across * half + np.sin(circle)[:, None] * down * flat])
+    ellipse = np.cos(circle)[:, None] * across * half + np.sin(circle)[:, None] * down * flat
+    rim = fill(shape, [top + ellipse])
     side = side_of(shape, top, across) / half
     light = 1 - 0.4 * np.square(np.clip(side - rng.normal(0, 0.5), -1.4, 1.4)) * uniform(rng, 0.3, 1)
-    pixels = add_texture(rng, np.broadcast_to(any_color(rng), (*shape, 3)), scene.textures) * light[..., None]
+    glaze = _glaze(scene)
+    body = np.broadcast_to(glaze, (*shape, 3))
+    pixels = (add_texture(rng, body, scene.textures) if rng.random() < 0.5 else body) * light[..., None]
     if rng.random() < 0.4:  # a label or a band
         band = np.abs(side_of(shape, top + down * length * uniform(rng, 0.2, 0.8), down)) < length * uniform(
             rng, 0.05, 0.2
         )
         pixels = np.where(band[..., None], any_color(rng) * light[..., None], pixels)
-    inner = any_color(rng) * uniform(rng, 0.2, 0.9)
+    inner = glaze * uniform(rng, 0.3, 1.1) if rng.random() < 0.5 else any_color(rng) * uniform(rng, 0.2, 0.9)
     pixels = pixels * (1 - rim[..., None]) + inner * rim[..., None]
+    if above or rng.random() < 0.2:  # what is in it
+        full = uniform(rng, 0.6, 0.92)
+        drink = fill(shape, [top + down * flat * uniform(rng, 0, 0.15) + full * ellipse])[..., None]
+        foam = np.exp(noise(rng, shape, uniform(rng, 3, 15))[..., None] * uniform(rng, 0, 0.3))
+        pixels = pixels * (1 - drink) + np.array(DRINKS[rng.integers(len(DRINKS))], np.float32) * foam * drink
     edge = np.clip(cv2.dilate(rim, np.ones((3, 3))) - cv2.erode(rim, np.ones((3, 3))), 0, 1)[..., None]
-    pixels = pixels * (1 - edge) + np.clip(pixels * 1.5 + 20, 0, 255) * edge
-    alpha = np.maximum(wall, rim)
-    if rng.random() < 0.4:  # its handle
-        at = top + down * length * 0.45 + across * half * (1 if rng.random() < 0.5 else -1)
-        ear = distance(shape, at)
-        ring = np.clip(1 - np.abs(ear - 0.25 * length) / max(1.5, 0.06 * length) + 0.5, 0, 1)
-        pixels = np.where((ring * (1 - alpha) > 0.1)[..., None], any_color(rng) * 0.8, pixels)
-        alpha = np.maximum(alpha, ring)
-    return Cutout(np.asarray(pixels, np.float32), alpha)
+    pixels = pixels * (1 - edge) + np.clip(pixels * uniform(rng, 1.0, 1.5) + 10, 0, 255) * edge
+    painted = Cutout(np.asarray(pixels, np.float32), np.maximum(wall, rim))
+    if rng.random() < 0.6:
+        beside = across * half * (1 if rng.random() < 0.5 else -1)
+        painted = _add_handle(scene, painted, top + down * length * 0.45 + beside, 0.5 * max(length, half), glaze)
+    return painted
+
+
+def _glaze(scene: Scene) -> Color:
+    """Return a color of a cup: any, white, or one that skin could have."""
+    rng, kind = scene.rng, scene.rng.random()
+    if kind < 0.3:
+        return any_skin(scene)
+    if kind < 0.5:
+        return np.clip(np.array([228, 222, 212]) * np.exp(rng.normal(0, 0.12)), 0, 255).astype(np.float32)
+    return any_color(rng)
+
+
+def _add_handle(scene: Scene, cup: Cutout, at: Points, size: float, glaze: Color) -> Cutout:
+    """Return a cup with a handle behind it, whose middle is at its side; face or background show through it."""
+    rng, shape = scene.rng, scene.shape
+    circle = np.linspace(0, 2 * np.pi, 32)
+    turn = rng.normal(0, 0.2)
+    x, y = uniform(rng, 0.5, 1.0) * size * np.cos(circle), uniform(rng, 0.6, 1.0) * size * np.sin(circle)
+    ring = at + np.stack([x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)], axis=1)
+    handle = stroke(shape, np.vstack([ring, ring[:1]]), uniform(rng, 0.03, 0.08) * scene.width)
+    handle = handle * (1 - cup.alpha)
+    pixels = shade(rng, handle, glaze * np.exp(rng.normal(0, 0.12)), uniform(rng, 0, 0.5))
+    share = (handle > cup.alpha).astype(np.float32)[..., None]
+    return Cutout(cup.pixels * (1 - share) + pixels * share, np.maximum(cup.alpha, handle))
 
 
 def mask(scene: Scene) -> Cutout:
@@ -268,16 +304,7 @@ def hair(scene: Scene) -> Cutout:
         seen = np.clip(np.round(skull - (points[8] - skull) * 0.12), 0, np.array(shape[::-1]) - 1).astype(int)
         color = scene.canvas[seen[1], seen[0]].copy()
     else:
-        browns = [
-            (25, 20, 18),
-            (60, 40, 28),
-            (110, 75, 45),
-            (190, 150, 95),
-            (150, 145, 140),
-            (130, 60, 30),
-            (220, 190, 140),
-        ]
-        color = np.array(browns[rng.integers(len(browns))], np.float32) * np.exp(rng.normal(0, 0.15))
+        color = np.array(HAIRS[rng.integers(len(HAIRS))], np.float32) * np.exp(rng.normal(0, 0.15))
     alpha, pixels = np.zeros(shape, np.uint8), np.zeros((*shape, 3), np.uint8)
     side = 1 if rng.random() < 0.5 else -1
     start = skull + np.array([side * uniform(rng, -0.2, 0.5), uniform(rng, -0.15, 0.05)]) * width
@@ -305,7 +332,20 @@ def hair(scene: Scene) -> Cutout:
             tone = [float(level) for level in np.clip(color * np.exp(rng.normal(0, 0.25)), 0, 255)]
             draw_strand(pixels, line, thin + 1, tone)
             draw_strand(alpha, line, thin, [255.0])
-    return Cutout(pixels.astype(np.float32), alpha.astype(np.float32) / 255)
+    strands = pixels.astype(np.float32)
+    if rng.random() < 0.35:  # the hair of a portrait, tinted
+        real = _hair_of(rng, scene.people, shape)
+        gray = real.mean(axis=2, keepdims=True)
+        strands = real if rng.random() < 0.5 else color * gray / max(float(gray.mean()), 1.0)
+    return Cutout(strands, alpha.astype(np.float32) / 255)
+
+
+def _hair_of(rng: np.random.Generator, people: list[Image], shape: tuple[int, int]) -> Canvas:
+    """Return a canvas filled with what lies above the forehead of somebody: hair, mostly."""
+    person = people[rng.integers(len(people))]
+    side = person.shape[0]
+    left = int(uniform(rng, 0.25, 0.5) * side)
+    return piece(rng, [person[: int(0.17 * side), left : left + side // 4]], shape)
 
 
 def brim(scene: Scene) -> Cutout:
@@ -403,15 +443,52 @@ def flesh(scene: Scene) -> Cutout:
     return Cutout(np.asarray(pixels, np.float32), alpha)
 
 
+def neighbor(scene: Scene) -> Cutout:
+    """Another's head that touches the face or hides its side: hair with its strands, or a whole face."""
+    rng, points, shape, width = scene.rng, scene.points, scene.shape, scene.width
+    edge = points[rng.choice([1, 2, 3, 4, 5, 11, 12, 13, 14, 15])]
+    out = edge - points[27:36].mean(axis=0)
+    out = out / np.linalg.norm(out) + rng.normal(0, 0.25, 2)
+    radius = uniform(rng, 0.25, 0.65) * width
+    center = edge + out * (radius - uniform(rng, -0.02, 0.3) * width)
+    outline = blob(rng, center, radius * 1.15, 0.05)
+    alpha = fill(shape, [outline])
+    kind = rng.random()
+    if kind < 0.4:
+        pixels = _hair_of(rng, scene.people, shape)
+    elif kind < 0.75:
+        browns = np.array(HAIRS[rng.integers(len(HAIRS))], np.float32) * np.exp(rng.normal(0, 0.2))
+        pixels = browns * np.exp(_strands(rng, shape) * uniform(rng, 0.1, 0.4))[..., None]
+    else:
+        pixels = piece(rng, scene.people, (*shape, 3))
+    if rng.random() < 0.5:  # single hairs stick out
+        near = cv2.GaussianBlur(alpha, (0, 0), uniform(rng, 1, 4))
+        ragged = near + 2 * near * (1 - near) * _strands(rng, shape)
+        alpha = np.clip(3 * (ragged - 0.5) + 0.5, 0, 1).astype(np.float32)
+    return Cutout(np.asarray(np.clip(pixels, 0, 255), np.float32), alpha)
+
+
+def _strands(rng: np.random.Generator, shape: tuple[int, int]) -> Mask:
+    """Return noise with mean 0 and deviation 1, (H, W), that is drawn out in one direction, as hair is."""
+    size = 2 * max(shape)
+    fine = rng.normal(0, 1, (size, size)).astype(np.float32)
+    long = cv2.GaussianBlur(fine, (0, 0), sigmaX=uniform(rng, 6, 20), sigmaY=uniform(rng, 0.5, 1.5))
+    turn = cv2.getRotationMatrix2D((size / 2, size / 2), uniform(rng, 0, 180), 1.0)
+    turn[:, 2] -= (size - np.array(shape[::-1])) / 2
+    drawn = cv2.warpAffine(long, turn, shape[::-1], flags=cv2.INTER_LINEAR)
+    return np.asarray(drawn / max(float(drawn.std()), 1e-6), np.float32)
+
+
 ODDS: list[tuple[Painter, float]] = [
-    (hand, 0.27),
-    (flesh, 0.07),
-    (microphone, 0.09),
-    (cup, 0.11),
-    (mask, 0.12),
+    (hand, 0.23),
+    (flesh, 0.06),
+    (neighbor, 0.09),
+    (microphone, 0.07),
+    (cup, 0.16),
+    (mask, 0.09),
     (hair, 0.15),
-    (brim, 0.09),
-    (thing, 0.13),
+    (brim, 0.10),
+    (thing, 0.11),
 ]
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from functions.generate.occlusion.aligned_face import SIDE
 from shared.imaging.array_types import Image
+from tools.occluder_recipe.continuation import load_exported
 from tools.occluder_recipe.faces import Faces
 from tools.occluder_recipe.samples import make_sample
 from tools.occluder_recipe.unet import INPUTS, OccluderUNet
@@ -55,14 +56,18 @@ def paint_shards(faces: Faces, textures: list[Image], folder: Path, count: int, 
         unfinished.rename(path)
 
 
-def train(shards: Path, held_out: Path, plan: Plan, work: Path, minutes: float | None = None) -> OccluderUNet:
+def train(
+    shards: Path, held_out: Path, plan: Plan, work: Path, minutes: float | None = None, start: Path | None = None
+) -> OccluderUNet:
     """Train on the shards of a folder, and log how well the network does on those of another.
 
-    The checkpoint in `work` is resumed from; `minutes` plans the whole training by time instead of by samples.
+    The checkpoint in `work` is resumed from; `minutes` plans the whole training by time instead of by samples. `start`
+    is an exported network whose training is continued.
     """
     torch.manual_seed(plan.seed)
     rng = np.random.default_rng(plan.seed)
-    network = OccluderUNet().to(memory_format=torch.channels_last)
+    network = OccluderUNet() if start is None else load_exported(start, _tensors(_some(held_out))[0])
+    network = network.train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), plan.rate, weight_decay=1e-4)
     checkpoint, seen, started, before = work / "network.pt", 0, time.monotonic(), 0.0
     if checkpoint.exists():
@@ -91,6 +96,12 @@ def train(shards: Path, held_out: Path, plan: Plan, work: Path, minutes: float |
             log.info("held out: %s", evaluate(network, held_out))
     log.info("held out: %s", evaluate(network, held_out))
     return network.eval()
+
+
+def _some(folder: Path) -> NDArray[np.uint8]:
+    """Return the samples of the first shard of a folder."""
+    group: NDArray[np.uint8] = np.load(min(folder.glob("*.npy")))
+    return group
 
 
 def evaluate(network: OccluderUNet, folder: Path) -> dict[str, float]:

@@ -1,7 +1,7 @@
 """Facial hair: where a face has moustache and beard, inside its outline and beyond it.
 
     the face upright, WIDTH pixels wide --each pixel beside the cheeks' skin--> likeness of hair
-    mean likeness of lip, chin and jaws --> how surely there is a moustache, a beard on the chin, one on the jaws
+    lip, chin and jaws, described --> how surely there is a moustache, a beard on the chin, one on the jaws
     likeness inside the outline, colors of hair and of all else --graph cut--> the hair, beyond the outline too
 
 Hair is darker or grayer than the skin, and rougher. Shade is darker but not grayer, grain is rougher but not darker:
@@ -9,6 +9,7 @@ a logistic model of all of them together tells hair from both. It was fitted to 
 `benchmarks/facial_hair.py`, which also says how often it is right on faces that it has not seen.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -30,18 +31,38 @@ STRONGEST = 12.0  # lightness; stronger detail is an edge
 PALEST = 4.0  # chroma that color differences are relative to at least; a gray picture has none
 LOWEST = np.array([-1.0, -1.5, -1.5, -1.0, -1.0], np.float32)  # bounds of the features
 HIGHEST = np.array([0.6, 1.0, 1.0, 2.0, 2.0], np.float32)
+FEATURES = 5
 FEWEST = 12  # pixels from which a region can be judged; the far side of a turned face has fewer
 # the model: of the features, of their products in the order of np.triu_indices, and of 1
-OF_FEATURES = [-0.25, -3.95, -3.22, -0.52, 2.73]
-OF_PRODUCTS = [2.60, -1.30, -0.46, -3.94, 0.33, 1.93, 3.97, -0.42, 0.66, 0.65, -1.11, 1.73, -0.29, -0.33, -0.39]
-WEIGHTS = np.array([*OF_FEATURES, *OF_PRODUCTS, -3.28], np.float32)
-# rows: moustache, chin, jaws; columns: mean likeness of lip, chin and jaws, the lesser of both jaws', and 1
+OF_FEATURES = [1.51, -3.1, -3.17, -0.03, 2.35]
+OF_PRODUCTS = [4.04, -3.83, 0.59, -3.77, -0.53, 0.88, 5.01, -0.79, 0.51, 0.25, -0.74, 1.71, -0.11, -0.7, -0.3]
+WEIGHTS = np.array([*OF_FEATURES, *OF_PRODUCTS, -2.89], np.float32)
+# rows: moustache, chin, jaws; columns: what `describe_regions` returns, and 1
 PRESENCE = np.array(
-    [[10.32, 3.97, -0.74, 1.06, -6.79], [0.1, 13.99, -0.59, -0.59, -5.38], [1.09, 11.03, 4.23, 0.66, -8.19]], np.float32
-)
-# likeness of lip, chin and jaws from which their hair counts, and from which it counts in full. A face taken for
-# bearded loses its neck, so that thin beards are left to the fusion: of bare chins one in the shade of a hat has 0.84
-UNSURE, SURE = np.array([0.55, 0.86, 0.86]), np.array([0.85, 0.93, 0.93])
+    [
+        [
+            6.36, 2.71, 0.45, 1.36, -4.98, -5.14, 0.43, -0.43, -0.87, -9.27, 2.99, -1.53, -3.1, -10.47, -0.44, 1.29,
+            -0.21, 0.47, 0.92, -0.47, -0.17, 3.01, -1.11, -1.26, 2.44, 2.8, -1.12, -0.07, -0.19, 0.96, 7.82, -2.22,
+            -0.72, -0.43, -1.35,
+        ],
+        [
+            2.02, 5.33, 1.26, 0.68, -2.72, -1.55, 2.38, -0.19, 0.21, -8.67, 1.78, -5.46, -1.58, -2.84, -2.25, -3.89,
+            -2.38, 0.8, 1.69, -3.83, 14.6, 7.6, -3.56, -5.18, 0.43, 0.28, 0.06, -0.2, -0.29, 1.11, 0.71, 0.43, -1.12,
+            -1.46, -4.47,
+        ],
+        [
+            1.62, 4.71, 2.39, 2.66, -2.14, -0.3, 0.52, 0.29, -0.4, -8.85, 2.7, -2.31, -1.75, -0.55, -0.71, -3.53, -3.31,
+            1.15, 1.09, -0.93, 6.09, 5.42, -1.48, -6.07, 2.14, 0.21, -1.12, 0.19, -0.91, 0.35, 1.89, 1.64, -0.75, -0.91,
+            -4.74,
+        ],
+    ],
+    np.float32,
+)  # fmt: skip
+# how surely lip, chin and jaws have hair, from where on it counts, and from where on it counts in full. A face taken
+# for bearded loses its neck, so that thin beards are left to the fusion: of bare chins of people that the model had not
+# seen 2 % count, 1 % in full; 23 % of the bearded are missed
+UNSURE, SURE = np.array([0.60, 0.70, 0.70]), np.array([0.85, 0.85, 0.85])
+STUBBLE = (0.35, 0.55)  # how surely chin or jaws have hair, over which stubble counts
 # likeness from which a pixel is certainly hair: a quantile of the regions that have hair, within bounds, since in dim
 # or colored light little is certain. It is probably hair if it has at most LESS less, beyond the outline half of LESS
 QUANTILE, CERTAIN, LESS = 0.6, (0.55, 0.8), 0.3
@@ -83,6 +104,7 @@ class FacialHair:
         long: whether the beard goes on where the mask ends.
         wide: whether it spreads beyond what a neck would hide.
         over_lips: whether hair hangs over the upper lip.
+        stubble: how surely there is at least stubble on chin or jaws, 0 to 1.
     """
 
     mask: Mask
@@ -92,11 +114,12 @@ class FacialHair:
     long: bool
     wide: bool
     over_lips: bool
+    stubble: float = 0.0
 
     @classmethod
-    def none(cls, size: tuple[int, int]) -> "FacialHair":
-        """Return no facial hair, for a picture of that height and width."""
-        return cls(np.zeros(size, np.float32), 0.0, 0.0, 0.0, False, False, False)
+    def none(cls, size: tuple[int, int], stubble: float = 0.0) -> "FacialHair":
+        """Return no facial hair but stubble, for a picture of that height and width."""
+        return cls(np.zeros(size, np.float32), 0.0, 0.0, 0.0, False, False, False, stubble)
 
     @classmethod
     def of(cls, lab: Lab, points: Points) -> "FacialHair":
@@ -105,19 +128,22 @@ class FacialHair:
         features = measure_features(upright)
         if features is None:
             return cls.none(lab.shape[:2])
-        likeness = hair_likeness(features) * _has_natural_color(upright.lab)
-        moustache, chin, jaw = _ramp(judge_regions(likeness, upright.points))
+        natural = _has_natural_color(upright.lab)
+        likeness = hair_likeness(features) * natural
+        judged = judge_regions(features, likeness, natural, upright.points)
+        stubble = float(np.clip((judged[1:].max() - STUBBLE[0]) / (STUBBLE[1] - STUBBLE[0]), 0, 1))
+        moustache, chin, jaw = _ramp(judged)
         if max(moustache, chin, jaw) == 0:
-            return cls.none(lab.shape[:2])
+            return cls.none(lab.shape[:2], stubble)
         surely = _spread(upright.points, moustache, chin, jaw)
         hair, long = _cut_out(upright, features, likeness, surely)
         wide = float(hair[:, _beside_neck(upright.points)].sum()) > WIDE * WIDTH**2
         if not hair.any():
-            return cls.none(lab.shape[:2])
+            return cls.none(lab.shape[:2], stubble)
         lips = masks.lips(upright.points, SIZE)
         soft = cv2.GaussianBlur(hair * surely, (0, 0), SOFTNESS * WIDTH) * (1 - lips)
         over = moustache > HANGING and _covers_lips(upright, hair)
-        return cls(upright.back(soft, lab.shape[:2]), moustache, chin, jaw, long, wide, over)
+        return cls(upright.back(soft, lab.shape[:2]), moustache, chin, jaw, long, wide, over, stubble)
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,16 +227,40 @@ def _has_natural_color(lab: Lab) -> NDArray[np.bool_]:
     return off < UNNATURAL
 
 
-def judge_regions(likeness: Mask, points: Points) -> NDArray[np.float32]:
-    """Return how surely lip, chin and jaws have hair, (3,), by the likeness of hair, (SIDE, SIDE), upright."""
-    means = mean_of_regions(likeness, points)
-    return _logistic(PRESENCE[:, :4] @ means + PRESENCE[:, 4])
+def judge_regions(
+    features: Features, likeness: Mask, natural: NDArray[np.bool_], points: Points
+) -> NDArray[np.float32]:
+    """Return how surely lip, chin and jaws have hair, (3,), on an upright face.
+
+    Args:
+        features: of all pixels, (SIDE, SIDE, 5).
+        likeness: of hair, (SIDE, SIDE).
+        natural: which pixels have a color that skin or hair has, (SIDE, SIDE).
+        points: the face's landmarks, (68, 2).
+    """
+    lip, chin, *jaws = where = region_masks(points)
+    described = describe_regions([features[one] for one in where], [likeness[one] for one in where])
+    shares = [natural[one].mean() if one.any() else 0.0 for one in (lip, chin, jaws[0] | jaws[1])]
+    return _logistic(PRESENCE[:, :-1] @ described + PRESENCE[:, -1]) * np.array(shares, np.float32)
 
 
-def mean_of_regions(likeness: Mask, points: Points) -> NDArray[np.float32]:
-    """Return the mean likeness of hair on lip, chin and jaws, and the lesser of both jaws', (4,)."""
-    lip, chin, *jaws = (_mean(likeness, region) for region in region_masks(points))
-    return np.array([lip, chin, (jaws[0] + jaws[1]) / 2, min(jaws)], np.float32)
+def describe_regions(features: Sequence[Features], likeness: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Describe lip, chin and jaws, (34,).
+
+    The mean likeness of lip, chin and jaws, and the lesser of both jaws'; then of each of the three the features' means
+    and standard deviations: a beard is mottled, shade is even.
+
+    Args:
+        features: of the pixels of lip, chin, left and right jaw, (N, 5) each.
+        likeness: the same pixels' likeness of hair, (N,) each.
+    """
+    seen = [len(one) >= FEWEST for one in likeness]
+    lip, chin, *jaws = (float(one.mean()) if enough else 0.0 for one, enough in zip(likeness, seen, strict=True))
+    described = [lip, chin, (jaws[0] + jaws[1]) / 2, min(jaws)]
+    for pixels in (features[0], features[1], np.concatenate(features[2:])):
+        enough = len(pixels) >= FEWEST
+        described += [*pixels.mean(axis=0), *pixels.std(axis=0)] if enough else [0.0] * 2 * FEATURES
+    return np.array(described, np.float32)
 
 
 def region_masks(points: Points) -> list[NDArray[np.bool_]]:
@@ -338,10 +388,6 @@ def _covers_lips(face: UprightFace, hair: Mask) -> bool:
 
 def _ramp(values: NDArray[np.float32]) -> list[float]:
     return [float(value) for value in np.clip((values - UNSURE) / (SURE - UNSURE), 0, 1)]
-
-
-def _mean(plane: Mask, where: NDArray[np.bool_]) -> float:
-    return float(plane[where].mean()) if np.count_nonzero(where) >= FEWEST else 0.0
 
 
 def _fill(outline: Points) -> NDArray[np.bool_]:

@@ -43,6 +43,9 @@ NOISE = (0.8, 0.4)  # per band, share of the missing detail filled with noise; c
 GRAIN_SEED = 68  # fixed, so that every run gives the same grain
 DARKENING = (-8.0, -24.0)  # change of lightness up to which highlights keep their height, and from which they scale
 BRIGHTEST = 1.5  # relative to the skin's lightness; brighter highlights are darkened no more than this
+# chroma relative to lightness, in that of the skin, down to which skin is matte, and from which down it is a highlight,
+# which has the lamp's color: in the mean of both, dark skin is gray
+MATTE, GLOSSY = 0.85, 0.5
 LEAST_CONTRAST = 0.4  # share of its color contrast that a face keeps in the dimmest light
 DARK = 0.6  # relative to the skin's lightness; darker pixels (hair, lashes, pupils) take less of the color shift
 
@@ -113,6 +116,28 @@ def skin_likeness(lab: Lab, where: Mask) -> Mask:
         np.minimum(exponent, 0, out=exponent)
         weight[rows] = cv2.exp(exponent)
     return weight
+
+
+def matte(lab: Lab, skin: Mask) -> Mask:
+    """Return how much each pixel shows the skin's own color, and not a highlight's, 0 to 1, (H, W).
+
+    All of LAB is proportional to the cube root of the light, so that chroma rises with lightness where skin is matte;
+    a highlight is lighter than most of the skin, and paler for it.
+
+    Args:
+        lab: the face, (H, W, 3).
+        skin: weight of the pixels that show its skin, (H, W).
+    """
+    every = max(1, max(skin.shape) // SAMPLING_SIDE)
+    inside = lab[::every, ::every][skin[::every, ::every] > 0.5]
+    if len(inside) == 0:
+        return np.ones(skin.shape, np.float32)
+    lightness, *tint = np.median(inside, axis=0)
+    usual = max(float(np.hypot(*tint)), 1.0) / max(float(lightness), 1.0)
+    relative = cv2.magnitude(lab[..., 1], lab[..., 2]) / (usual * np.maximum(lab[..., 0], 1))
+    shown: Mask = np.clip((relative - GLOSSY) / (MATTE - GLOSSY), 0, 1).astype(np.float32)
+    shown[lab[..., 0] <= lightness] = 1
+    return shown
 
 
 @dataclass(frozen=True)
@@ -341,13 +366,16 @@ def _add_detail(lightness: Lightness, detail: Lightness, gain: float, edge: floa
 
 
 def _estimate_low(lab: Lab, weight: Mask, sigma: float) -> Lab:
-    total = float(weight.sum())
+    """Estimate low frequencies: of the lightness of all skin, and of the color of matte skin."""
+    colored = weight * matte(lab, weight)
+    total = float(colored.sum())
     if total < 1e-3:
         return np.broadcast_to(lab.reshape(-1, 3).mean(axis=0), lab.shape).astype(np.float32)
-    weighted = lab * repeat(weight)
-    mean = weighted.sum(axis=(0, 1)) / total
+    weights = cv2.merge([weight, colored, colored])
+    weighted = lab * weights
+    mean = weighted.sum(axis=(0, 1)) / weights.sum(axis=(0, 1))
     blurred = cv2.GaussianBlur(weighted, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
-    amount = cv2.GaussianBlur(weight, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)[..., None]
+    amount = cv2.GaussianBlur(weights, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
     low: Lab = (blurred + TRUST * mean.astype(np.float32)) / (amount + TRUST)
     return low
 

@@ -19,6 +19,7 @@ from functions.generate.face import light, masks
 from functions.generate.face.crop import FaceCrop
 from functions.generate.face.facial_hair import NECK, FacialHair
 from functions.generate.face.gaussian import blur
+from functions.generate.face.landmarks import LIPS
 from functions.generate.face.light import Lab
 from functions.generate.face.strips import RowEnlarger, list_strips, repeat
 from functions.generate.face.working_size import WorkingSize
@@ -26,6 +27,7 @@ from shared.imaging.array_types import Image, Mask
 
 FILL = 0.06  # face widths, sigma of the skin's color where it is filled in
 LEAST = 1e-3  # weight of the skin nearby, below which the mean of all skin is filled in
+OWN = 2.0  # weight of the template's neck beside that of the person's: its light is right
 GUESS = 0.05  # weight of the face's skin, shaded as a neck, beside that of the neck itself where the photo shows it
 # lightness of the neck relative to the cheeks', right under the chin and from DEEP face widths below it: medians of 81
 # frontal faces; its colors are the cheeks'
@@ -39,6 +41,8 @@ DEEPEST, SHADED, LIT = (
 TINT = (0.3, 0.6)  # difference of color relative to the skin's chroma: up to the first it is skin, from the second not
 SURELY_NECK = 0.42  # half the width of what is surely neck, in face widths; facial_hair.NECK is the most
 STRAY = 0.025  # face widths that single hairs stick out of a beard
+UNDER_MOUTH = 0.1  # face widths below the mouth, over which stubble at the outline and beyond it begins to count
+TEXTURE = 0.02  # face widths, sigma over which skin between hairs is averaged with them
 GROWN_WIDTH = 256  # pixels across the face at which the template's hair is grown; its mask is soft
 NECK_WIDTH = 320  # pixels across the face at which the neck's colors are found
 INPAINTED = 128  # pixels across the face at which the surroundings are filled in; they are smooth
@@ -70,18 +74,27 @@ class BeardTransfer:
     person: Mask
 
     @classmethod
-    def of(cls, template: Mask, person: Mask, width: float) -> "BeardTransfer":
-        """Take the masks of facial hair on a crop; the template's is grown, since hair sticks out.
+    def of(cls, template: Mask, person: Mask, crop: FaceCrop) -> "BeardTransfer":
+        """Take the masks of facial hair on a crop, (h, w), of which the template's is changed in two ways.
 
-        `width` is the face's width in pixels.
+        What looks like the face's skin is stubble, which ends at the jaw and on the neck: beside the cheeks it is skin
+        in the shade, or an ear. All else is grown, since hair sticks out.
+
+        Args:
+            template, person: masks, (h, w), of the template's and of the person's facial hair.
+            crop: the template's face.
         """
         if not template.any():
             return cls(template, person)
-        working = WorkingSize.of(template.shape, width, GROWN_WIDTH)
-        stray = STRAY * min(width, GROWN_WIDTH)
+        working = WorkingSize.of(template.shape, crop.width, GROWN_WIDTH)
+        width = min(crop.width, GROWN_WIDTH)
+        stray = STRAY * width
+        stubbly = np.maximum(crop.outline(0.0), _neck_column(crop) * below_mouth(crop))
+        hair, like, stubbly = (working.reduce(one) for one in (template, crop.skin_likeness, stubbly))
+        bristly = np.clip(3 - 3 * blur(like, TEXTURE * width), 0, 1)
         side = 2 * round(stray) + 1
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-        grown = cv2.dilate(working.reduce(template), kernel)
+        grown = np.maximum(hair * stubbly, cv2.dilate(hair * bristly, kernel))
         return cls(working.enlarge(cv2.GaussianBlur(grown, (0, 0), max(stray / 2, 0.3))), person)
 
     @property
@@ -113,7 +126,8 @@ class BeardTransfer:
             return None
         column = np.maximum(_neck_column(crop), face)
         mean = (drawn * repeat(skin)).sum(axis=(0, 1)) / total
-        filling = _draw_neck(drawn, mean, skin, face, self.person, bare * column, crop.width)
+        own = _neck_likeness(crop.lab, _mean_skin(crop), crop.width) * (1 - self.template) * (1 - face)
+        filling = _draw_neck(drawn, mean, skin, face, self.person, bare * column, crop, own)
         beside = bare * (1 - column)
         if beside.max() > LEAST:
             filling = filling.under(Filling.of(light.to_lab(self._remove_from(crop)), beside.astype(np.float32)))
@@ -161,25 +175,41 @@ class Filling:
         return filled
 
 
-def _draw_neck(drawn: Lab, mean: Lab, skin: Mask, face: Mask, hair: Mask, where: Mask, width: float) -> Filling:
+def _draw_neck(
+    drawn: Lab, mean: Lab, skin: Mask, face: Mask, hair: Mask, where: Mask, crop: FaceCrop, own: Mask
+) -> Filling:
     """Return skin as of a neck, of which `where`, (h, w), says how much is to be seen, where the drawn face shows none.
 
-    It has the neck's color or the face's, shaded. It is smooth, so it is computed at a bounded size.
+    It has the color of a neck nearby, the template's or the person's, or else the face's, shaded. It is smooth, so it
+    is computed at a bounded size.
 
     Args:
         drawn: LAB, (h, w, 3).
         mean: the mean color of the face's skin, LAB, (3,).
         skin, face, hair: masks of the face's skin, of the whole face, and of the person's facial hair, (h, w).
         where: the share of the neck, (h, w).
-        width: the face's width in pixels.
+        crop: the moved template's face.
+        own: mask of the template's neck, where no beard hides it, (h, w).
     """
-    neck = _neck_likeness(drawn, mean.astype(np.float32), width) * (1 - hair) * (1 - face)
-    low = RowEnlarger(_fill_neck(drawn, mean.astype(np.float32), neck, skin, face, width), drawn.shape[:2])
+    neck = _neck_likeness(drawn, mean.astype(np.float32), crop.width) * (1 - hair) * (1 - face)
+    shown = drawn * repeat(neck) + crop.lab * repeat(OWN * own)
+    low = RowEnlarger(
+        _fill_neck(drawn, mean.astype(np.float32), shown, neck + OWN * own, skin, face, crop.width), drawn.shape[:2]
+    )
     return Filling.of(low.cut(slice(0, len(drawn))), (where * (1 - neck)).astype(np.float32))
 
 
-def _fill_neck(drawn: Lab, mean: Lab, neck: Mask, skin: Mask, face: Mask, width: float) -> Lab:
-    """Return the color that is filled in, LAB, with at most NECK_WIDTH pixels across the face."""
+def _mean_skin(crop: FaceCrop) -> Lab:
+    """Return the mean color of a face's skin, LAB, (3,)."""
+    mean: Lab = (crop.lab * repeat(crop.skin)).sum(axis=(0, 1)) / max(float(crop.skin.sum()), LEAST)
+    return mean
+
+
+def _fill_neck(drawn: Lab, mean: Lab, shown: Lab, known: Mask, skin: Mask, face: Mask, width: float) -> Lab:
+    """Return the color that is filled in, LAB, with at most NECK_WIDTH pixels across the face.
+
+    `shown` is the color of the necks that are seen, LAB, (h, w, 3), multiplied by `known`, how much of them, (h, w).
+    """
     factor = min(1.0, NECK_WIDTH / width)
     size = max(1, round(drawn.shape[1] * factor)), max(1, round(drawn.shape[0] * factor))
 
@@ -190,9 +220,9 @@ def _fill_neck(drawn: Lab, mean: Lab, neck: Mask, skin: Mask, face: Mask, width:
     below = cv2.distanceTransform((reduce(face) < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / (width * factor)
     shade = np.ones((*size[::-1], 3), np.float32)
     shade[..., 0] = np.interp(below, (0, ROUND, ROUND + DEEP), (1, UNDER, LOWER))
-    seen, known = blur(reduce(drawn * repeat(neck)), sigma), blur(reduce(neck), sigma)[..., None]
+    seen, sure_seen = blur(reduce(shown), sigma), blur(reduce(known), sigma)[..., None]
     guess, sure = blur(reduce(drawn * repeat(skin)), sigma), blur(reduce(skin), sigma)[..., None]
-    filled = (seen + GUESS * shade * (guess + LEAST * mean)) / (known + GUESS * (sure + LEAST))
+    filled = (seen + GUESS * shade * (guess + LEAST * mean)) / (sure_seen + GUESS * (sure + LEAST))
     return np.asarray(filled, np.float32)
 
 
@@ -207,6 +237,16 @@ def _neck_column(crop: FaceCrop) -> Mask:
     off = np.abs((x - middle[0]) * across[0] + (y - middle[1]) * across[1])
     column: Mask = np.clip((NECK - off) / (NECK - SURELY_NECK), 0, 1).astype(np.float32)
     return column
+
+
+def below_mouth(crop: FaceCrop) -> Mask:
+    """Return the mask, (h, w), of what lies below the mouth, with a soft border."""
+    mouth, down = crop.points[LIPS].mean(axis=0), crop.points[8] - crop.points[27]
+    x = np.arange(crop.size[1], dtype=np.float32)
+    y = np.arange(crop.size[0], dtype=np.float32)[:, None]
+    below = ((x - mouth[0]) * down[0] + (y - mouth[1]) * down[1]) / (np.linalg.norm(down) * crop.width)
+    mask: Mask = np.clip(below / UNDER_MOUTH, 0, 1).astype(np.float32)
+    return mask
 
 
 def _neck_likeness(drawn: Lab, skin: Lab, width: float) -> Mask:

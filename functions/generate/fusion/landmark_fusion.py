@@ -24,7 +24,7 @@ from functions.generate.face.landmarks import face_width
 from functions.generate.face.palette import Palette
 from functions.generate.face.strips import RowEnlarger, list_strips
 from functions.generate.face.working_size import Part
-from functions.generate.fusion.beard_transfer import BeardTransfer, Filling
+from functions.generate.fusion.beard_transfer import BeardTransfer, Filling, below_mouth
 from functions.generate.fusion.blend_weights import BlendWeights
 from functions.generate.fusion.correspondence import Correspondence, correspond
 from functions.generate.fusion.drawn_face import DrawnFace, compose
@@ -39,6 +39,7 @@ from shared.imaging.array_types import Embedding, Image, Mask, Points
 # a face below so many pixels that is drawn more than so many times as wide has no detail to raise: raised, its jpg
 # blocks become squares in the eyes and etched teeth. Looked at with faces of 49 to 72 pixels on two templates
 FAINT_FACE, FAINT_ENLARGED = 80.0, 2.0
+SHAVEN = 0.0  # face widths inside the outline, up to which a person reaches where the template has stubble
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,23 +229,24 @@ def _blend(
     seen = on_small(person.image)
     drawn = light.to_lab(detection.erase_frames(seen, worn) if framed else seen)
     theirs = np.clip(on_small(person.facial_hair.mask), 0, 1) if person.facial_hair.mask.any() else nothing
-    beards = BeardTransfer.of(crop.working.reduce(hair), theirs, small.width)
+    beards = BeardTransfer.of(crop.working.reduce(hair), theirs, small)
     skin_drawn = light.skin_likeness(drawn, small.bare * (1 - beards.person) if beards.person.any() else small.bare)
     palette = Palette.of(drawn, small.face, small.width)
     # stubble looks like skin and shows the light as skin does; a beard would give the chin its own darkness or gray
     bristly, bristly_base = (np.clip(3 - 3 * like, 0, 1) for like in (skin_drawn, small.skin_likeness))
-    skin = small.bare * skin_drawn * (1 - beards.person * bristly)
+    hairy = beards.person * bristly
+    skin = small.bare * skin_drawn * (1 - hairy)
     skin_base = small.skin * (1 - beards.template * bristly_base)
     whites = _measure_whites(drawing)
     border = find_border(
         small.points,
         drawn,
         small.lab,
-        skin_drawn * (1 - beards.person * bristly),
+        skin_drawn * (1 - hairy),
         small.skin_likeness * (1 - beards.template * bristly_base),
     )
     tone = original.palette.tone(palette)
-    relighting = Relighting.of(drawn, small, skin, skin_base, whites, tone, beards.person, border)
+    relighting = Relighting.of(drawn, small, skin, skin_base, whites, tone, hairy, border)
     usable = usable_mask(small.points, drawn, skin_drawn, small.skin_likeness)
     if small.mesh is not None:  # without a mesh the face does not reach as high as hair hangs
         usable *= clear_forehead(small.points, drawn[..., 0])
@@ -283,11 +285,21 @@ def _blend(
             None if framed or not person.glasses else worn,
             drawing.draw_frames,
             not person.is_faint(crop.width),
+            _find_shaven(original, small),
         ),
         original,
         shares,
         np.maximum(fixed, frames),
     )
+
+
+def _find_shaven(original: FaceCrop, small: FaceCrop) -> Mask | None:
+    """Return the mask, (h, w), of the lower face up to its outline, if the template has stubble there."""
+    stubble = original.facial_hair.stubble
+    if stubble == 0:
+        return None
+    mask: Mask = stubble * small.outline(SHAVEN) * below_mouth(small)
+    return mask
 
 
 def _measure_whites(drawing: Drawing) -> tuple[float, float] | None:

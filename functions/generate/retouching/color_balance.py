@@ -56,7 +56,10 @@ def balance_color(image: Image, landmarks: Points, template: FaceCrop, editable:
 
 
 def _measure_skin(crop: FaceCrop) -> tuple[light.Lab, float]:
-    """Return the mean LAB color, (3,), and the standard deviation of the lightness of the skin; 0 if no skin shows."""
+    """Return the mean LAB color, (3,), and the standard deviation of the lightness of the skin; 0 if no skin shows.
+
+    Lightness is that of all skin, color that of matte skin.
+    """
     every = max(1, max(crop.size) // light.SAMPLING_SIDE)
     bare = crop.enlarge(crop.small.bare)[::every, ::every]
     lab = light.to_lab(np.ascontiguousarray(crop.image[::every, ::every]))
@@ -64,6 +67,8 @@ def _measure_skin(crop: FaceCrop) -> tuple[light.Lab, float]:
     total = float(skin.sum())
     if total < 1:
         return np.zeros(3, np.float32), 0.0
-    mean = (lab * repeat(skin)).sum(axis=(0, 1)) / total
+    colored = skin * light.matte(lab, skin)
+    weights = cv2.merge([skin, colored, colored])
+    mean = (lab * weights).sum(axis=(0, 1)) / weights.sum(axis=(0, 1))
     spread = float(np.sqrt((skin * np.square(lab[..., 0] - mean[0])).sum() / total))
     return mean.astype(np.float32), spread

@@ -1,4 +1,5 @@
-"""A worker's death, or its freezing, at one exact call of its own bucket: before it or right after it."""
+"""A worker's death, or its freezing, at one exact call of its own bucket: before it or right after it; or its end
+at the moment when a request was made ready for it."""
 
 import os
 import re
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.buckets import Bucket
+from shared.events import ObjectCreated
+from shared.lifecycle.invocation import Invocation
 
 POINTS = {  # name: method of the bucket, and what its key must look like
     "claim": ("put_if_absent", r"claims/"),
@@ -58,6 +61,21 @@ def set_breakpoint(bucket: Bucket, one: Breakpoint) -> None:
         return result
 
     setattr(bucket, name, called)
+
+
+def stop_when_ready(count: int) -> None:
+    """Arrange that this worker is asked to stop as soon as it has made the `count`th request ready beside its work."""
+    prepare, calls, lock = Invocation.prepare, [0], threading.Lock()
+
+    def prepared(invocation: Invocation, created: ObjectCreated) -> None:
+        prepare(invocation, created)
+        with lock:
+            calls[0] += invocation._ready is not None
+            here = calls[0] == count and invocation._ready is not None
+        if here:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    setattr(Invocation, "prepare", prepared)  # noqa: B010 - of all that this process makes
 
 
 def _strike(how: str) -> None:

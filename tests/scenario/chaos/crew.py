@@ -71,6 +71,7 @@ class Member:
     stopped: float | None = None
     thaw: float = 0.0
     freezes: list[float] = field(default_factory=list)  # how long each was
+    ready: bool = False  # asked to stop, by itself, as soon as it has made a request ready
 
     @property
     def lives(self) -> bool:
@@ -151,6 +152,10 @@ class Crew:
             if member.status is not None and not _expected(member, self._schedule)
         ]
 
+    def stopped_when_ready(self) -> int:
+        """How many workers have ended because they had made a request ready; to be asked before the others end."""
+        return sum(member.ready and member.status == 0 for member in self.members)
+
     def orphans(self) -> set[int]:
         """Processes that workers left behind."""
         return self._zygote.children()
@@ -165,9 +170,12 @@ class Crew:
         begin = Start() if self.healing else self._schedule.start(number)
         log = str(Path(self._spec["logs"]) / f"worker-{number}.log")
         stop = asdict(begin.breakpoint) if begin.breakpoint else None
-        pid = self._zygote.start(self._spec | {"log": log, "breakpoint": stop, "clock": begin.clock})
-        self.members.append(Member(number, place, pid))
-        self._trace("started", worker=number, place=place, pid=pid, breakpoint=stop, clock=begin.clock)
+        ready = begin.stop_when_ready
+        pid = self._zygote.start(
+            self._spec | {"log": log, "breakpoint": stop, "clock": begin.clock, "stop_when_ready": ready}
+        )
+        self.members.append(Member(number, place, pid, ["terminate"] if ready else [], ready=ready is not None))
+        self._trace("started", worker=number, place=place, pid=pid, breakpoint=stop, clock=begin.clock, ready=ready)
 
     def _changed(self, member: Member, status: int, now: float) -> None:
         if os.WIFSTOPPED(status):

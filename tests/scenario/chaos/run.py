@@ -67,6 +67,7 @@ class Run:
             self._harm()
             self._heal()
             settled, breaches = self._settle()
+            self._counts["stopped when ready"] += self._crew.stopped_when_ready()
             breaches += self._crew.dismiss(END_SECONDS)
             if self._checks is not None:
                 breaches += self._checks.stop()

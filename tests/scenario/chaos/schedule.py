@@ -15,6 +15,7 @@ FEEDING = 4.0  # seconds in which the deliveries come
 LEASE = 1.0
 LARGEST = 20_000  # bytes of a manifest
 REAL_EVERY = 40  # seeds: one in so many has real checks of a real picture beside the cheap requests
+READY_SHARE = 0.35  # of the workers are asked to stop at the moment when they have made a request ready
 APART_EVERY = 20  # seeds: one in so many has workers whose function is a process of its own, which takes a second each
 
 
@@ -52,6 +53,7 @@ class Start:
 
     breakpoint: Breakpoint | None = None
     clock: tuple[float, float] = (0.0, 0.0)  # wall clock: seconds off from the start, and a step after one second
+    stop_when_ready: int | None = None  # asked to stop once it has made so many requests ready
 
 
 @dataclass
@@ -85,7 +87,9 @@ class Schedule:
         """How the worker that is started as the nth begins."""
         chance = random.Random(f"{self.seed}/start/{number}")
         clock = chance.choice([(0.0, 0.0), (3600.0, 0.0), (-86_400.0, 0.0), (0.0, -30.0), (0.0, 3e7)])
-        return Start(_breakpoint(chance) if chance.random() < 0.5 else None, clock)
+        stop = _breakpoint(chance) if chance.random() < 0.5 else None
+        ready = random.Random(f"{self.seed}/ready/{number}")  # apart, so that a seed's other draws stay as they were
+        return Start(stop, clock, ready.randint(1, 4) if ready.random() < READY_SHARE else None)
 
 
 def make(kind: str, seed: int, requests: int | None = None) -> Schedule:

@@ -24,7 +24,7 @@ from shared.runtime import eviction
 from shared.runtime.worker import Worker
 from shared.settings import Settings
 from shared.triggers import sqs, sqs_queue
-from tests.scenario.chaos.breakpoints import Breakpoint, set_breakpoint
+from tests.scenario.chaos.breakpoints import Breakpoint, set_breakpoint, stop_when_ready
 from tests.scenario.chaos.clock import step_clock
 from tests.scenario.chaos.labour import load, load_apart
 
@@ -98,6 +98,8 @@ def _work(spec: dict[str, Any]) -> int:
         bucket = open_bucket(spec["bucket"], settings.s3)
         if spec["breakpoint"]:
             set_breakpoint(bucket, Breakpoint(**spec["breakpoint"]))
+        if spec["stop_when_ready"]:
+            stop_when_ready(spec["stop_when_ready"])
         Worker(spec["function"], bucket, settings, load=load_apart if spec["apart"] else load).run()
     except (BucketError, ClientUnavailable):
         traceback.print_exc()
