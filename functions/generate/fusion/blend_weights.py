@@ -12,8 +12,8 @@ SKIN = (0.0, 0.5, 0.9, 0.95, 1.0)
 FEATURES = (0.0, 0.55, 0.95, 0.98, 1.0)  # eyes, brows, nose, mouth: ahead, since a half of each face looks like neither
 SHAPE = (0.0, 0.45, 0.8, 0.9, 1.0)
 # face widths that the middle of the person's soft border lies inside the outline at degree 0, and by how much less at
-# degree 1. With 0.025, cheeks and temples are the template's: portraits are 0.009 farther from the person
-MARGIN, REACHING = -0.005, 0.005
+# degree 1. With 0.025, cheeks and temples are the template's, and portraits 0.005 farther from the person
+MARGIN, REACHING = 0.0, 0.005
 LOWERED = 0.03  # face widths that it ends lower along the hairline, where the person's hair begins
 LATE = 4  # power of the skin's share for that: the outlines agree only after most of the shape is taken over
 

@@ -24,7 +24,7 @@ OUTLINE, PORES = 0.08, 0.008  # face widths: how wrong an outline may be; size o
 # of skin in the shade: least lightness relative to the skin's, and difference of color relative to the chroma that skin
 # has there; up to the first it is like skin, from the second not
 DEEPEST, SHADE_TINT = 0.2, (0.3, 0.6)
-BORDER = 0.045  # face widths inside the outline, over which the light is matched closely: the jaw turns away there
+BORDER = 0.06  # face widths inside the outline, over which the light is matched closely: the jaw turns away there
 RIM = 0.16  # face widths that a collar, a hand or the background may reach into the outline
 STRANGE = (22.0, 34.0)  # distance from the skin's color in a and b: lips and beards are nearer, shirts may be farther
 
