@@ -4,13 +4,15 @@
 
 The store and the queue are moto's server behind a proxy that delays whatever is sent to it; or a bucket in memory whose
 calls take as long, and which is scanned, on a machine that is too busy for moto. The worker is photog's, with
-everything around the function. The function makes the calls of a portrait with one face: it fetches the template,
-looks up the person's LoRA, reports stages and saves a picture; its device is busy for the given seconds, in which
-Python does nothing, as beside a GPU.
+everything around the function. The function makes the calls of a portrait with one face: it fetches and decodes the
+template as `generate` does, looks up the person's LoRA, reports stages and saves a picture. Its device is none: it is
+busy for the given seconds, in which Python sleeps, as it waits for a GPU. What a portrait computes on the processor
+besides, and the way into a child process, are not in it; so this is what the store costs, and no more.
 """
 
 import argparse
 import asyncio
+import io
 import json
 import multiprocessing
 import os
@@ -20,19 +22,25 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 
+import numpy as np
+from PIL import Image
+
+from functions.generate.decoded_ahead import DecodedAhead
+from functions.generate.template import decode_ahead, fetch_template
 from shared.buckets import Bucket, MemoryBucket, ObjectInfo, open_bucket
 from shared.buckets.aws_clients import S3Settings, SqsSettings
 from shared.contract.function import Answer
 from shared.contract.manifests import Json
 from shared.contract.workspace import Workspace
 from shared.runtime.worker import Worker
-from shared.settings import Scan, Settings
+from shared.settings import Limits, Scan, Settings
 from tests.cloud import CREDENTIALS, REGION, Cloud, start
 
 FUNCTION = "generate"
 STAGES = ("template", "people", "diffusion", "fusion", "diffusion", "fusion", "retouching", "output")
 LORA, MODEL = "results/train/t/a1/lora.safetensors", "users/ann/model.json"
 PICTURE = os.urandom(1_500_000)  # a portrait of one megapixel as PNG
+SIDE = 1024  # of the template, in pixels
 PIECE = 65_536
 
 
@@ -43,20 +51,27 @@ class Device:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
+        self._limits, self._ahead = Limits(), DecodedAhead()
         self.worked: list[tuple[float, float]] = []
 
     def answer(self, body: Json, workspace: Workspace) -> Answer:
         """Make a portrait's calls, with the work spread over its stages."""
-        [template] = workspace.fetch([body["template_image"]])
+        fetch_template(body["template_image"], workspace, self._limits, self._ahead)
         if workspace.size(MODEL) is None or workspace.read(MODEL) is None or workspace.etag(LORA) is None:
             raise LookupError("the person's model is gone")
-        assert isinstance(template, bytes)
         for number, stage in enumerate(STAGES):
             workspace.progress(stage, number, len(STAGES), self._seconds * (1 - number / len(STAGES)))
             begun = time.monotonic()
             time.sleep(self._seconds / len(STAGES))
             self.worked.append((begun, time.monotonic()))
         return Answer({"image_key": workspace.save("portrait.png", PICTURE), "user_id": "ann"})
+
+    def prepare(self, body: Json, workspace: Workspace) -> None:
+        """Look up and decode ahead what `answer` does, as `generate` does."""
+        if workspace.size(MODEL) is not None:
+            workspace.read(MODEL)
+        workspace.etag(LORA)
+        decode_ahead(body["template_image"], workspace, self._limits, self._ahead)
 
     def evict(self, exists: Callable[[str], bool]) -> None:
         """Nothing is kept."""
@@ -165,12 +180,21 @@ def fill(bucket: Bucket, requests: int) -> list[str]:
     """Put the pictures, the person and the requests; return the keys of these."""
     for key, data in {MODEL: b"{}", LORA: b"lora"}.items():
         bucket.put(key, data)
+    template = make_template()
     keys = [f"requests/{FUNCTION}/r{number}.json" for number in range(requests)]
     for number, key in enumerate(keys):
-        bucket.put(f"photos/{number}.png", PICTURE[:500_000])
+        bucket.put(f"photos/{number}.png", template)
         body = {"request_id": f"r{number}", "template_image": f"photos/{number}.png", "configure": {"user_id": "ann"}}
         bucket.put(key, json.dumps(body).encode())
     return keys
+
+
+def make_template() -> bytes:
+    """Return a picture of one megapixel, as detailed as a photo."""
+    rough = np.random.default_rng(0).integers(0, 256, (SIDE // 4, SIDE // 4, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(rough).resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(file, "PNG")
+    return file.getvalue()
 
 
 def serve_store(pipe: Connection, latency: float) -> None:

@@ -27,11 +27,34 @@ class Rough:
     def __init__(self, name: str) -> None:
         self.name = name
         self._kept: set[str] = set()
+        self._prepared: list[str] = []
 
     def answer(self, body: Json, workspace: Workspace) -> Answer:
         self._kept |= set(body.get("keep", []))
         getattr(self, f"_{body.get('do', 'echo')}")(body, workspace)
         return Answer({"echo": body, "pid": os.getpid(), "kept": sorted(self._kept), "user_id": "u"})
+
+    def prepare(self, body: Json, workspace: Workspace) -> None:
+        """Reads what the body names until it is told to end, as a request that is made ready beside another one."""
+        self._prepared.append(body["request_id"])
+        getattr(self, f"_prepare_{body.get('ready', 'once')}")(workspace)
+
+    def _prepare_once(self, workspace: Workspace) -> None:
+        workspace.read("photos/a")
+
+    def _prepare_forever(self, workspace: Workspace) -> None:
+        while True:
+            workspace.read("photos/a")
+            time.sleep(0.01)
+
+    def _prepare_fails(self, workspace: Workspace) -> None:
+        raise LookupError("as was asked for")
+
+    def _await_prepared(self, body: Json, workspace: Workspace) -> None:
+        while len(self._prepared) < body["prepared"]:
+            workspace.progress("waiting", 1, 2)
+            time.sleep(0.01)
+        workspace.save("prepared.txt", " ".join(self._prepared).encode())
 
     def evict(self, exists: Callable[[str], bool]) -> None:
         self._kept = {key for key in self._kept if exists(key)}

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functions.generate.kept_people import REPLACES
 from functions.generate.models import GenerateModels
 from functions.generate.portrait import make_portrait
+from functions.generate.preparation import prepare_portrait
 from shared.contract import keys
 from shared.contract.function import Answer, Function
 from shared.contract.manifests import Json
@@ -35,6 +36,10 @@ class GenerateFunction:
             lambda: make_portrait(body, workspace, self._models.sparing()),
         )
 
+    def prepare(self, body: Json, workspace: Workspace) -> None:
+        """Make a request ready while another portrait is made; see `shared/lifecycle/ready_request.py`."""
+        prepare_portrait(body, workspace, self._models)
+
     def evict(self, exists: Callable[[str], bool]) -> None:
         """Drop what was cached of people whose objects are gone, and what has not been used for a while.
 
@@ -61,10 +66,10 @@ def planned_peak(settings: Settings) -> Json:
 
 
 def load(settings: Settings) -> Function:
-    """Load the face engine and the base model, and return the function."""
+    """Load the face engine and the base model, warm them up, and return the function."""
     model = distillation_lora.fuse_distillation_lora(diffusion.load_model(settings.model), settings.model.few_step)
-    return GenerateFunction(
-        GenerateModels(
-            settings, load_engine(settings.faces), model, controls.load_controls(settings.model.controls, model)
-        )
+    models = GenerateModels(
+        settings, load_engine(settings.faces), model, controls.load_controls(settings.model.controls, model)
     )
+    models.diffuser.warm_up(models.prompt_cache.of(trigger="")[0])
+    return GenerateFunction(models)

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Sequence
 
+from functions.generate.decoded_ahead import DecodedAhead
 from functions.generate.diffusion.img2img import Diffuser
 from functions.generate.diffusion.lora_cache import LoraCache
 from functions.generate.diffusion.prompt import PromptCache
@@ -28,6 +29,7 @@ class GenerateModels:
         cached_engine: the same engine with a cache, for templates, which are often used again.
         frame_cache: finds the frames of the glasses of templates' faces.
         reference_cache: references of requests that were judged before.
+        decoded_ahead: the template of the next request, if it was made ready.
         base_model: name of the base model.
         framing: side of the square that the base model works on, in longer sides of the face's box.
         step_count: the rule by which the base model counts the steps of a diffusion.
@@ -46,6 +48,7 @@ class GenerateModels:
         self.cached_engine = CachedFaceEngine(engine)
         self.frame_cache = FrameCache()
         self.reference_cache = ReferenceCache()
+        self.decoded_ahead = DecodedAhead()
         self.base_model, self.framing = model.name, model.working.framing
         self.step_count, self.refers_to_person = model.step_count, model.refers_to_person
         self.license_warnings = warn_of_license(model.name, model.working.license)
@@ -72,6 +75,7 @@ class GenerateModels:
         Args:
             exists: whether the bucket has an object with this key.
         """
+        self.decoded_ahead.drop()
         self.cached_engine.expire()
         self.frame_cache.expire()
         self.prompt_cache.expire()

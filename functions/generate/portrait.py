@@ -41,7 +41,7 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     started = time.monotonic()
     request, warnings = validate(GenerateRequest, body)
     knobs, limits = request.configure, models.settings.limits
-    decoded = template.fetch_template(request.template_image, workspace, limits)
+    decoded = template.fetch_template(request.template_image, workspace, limits, models.decoded_ahead)
     warnings += [f"template_image: {warning}" for warning in decoded.warnings]
     check_size(knobs, decoded.image.shape, limits)
     people = load_people(knobs, workspace, models)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from functions.generate.decoded_ahead import DecodedAhead
 from functions.generate.face.landmarks import face_width
 from functions.generate.occlusion.network import OccluderNetwork
 from functions.generate.occlusion.occluder import Occluder, find_occluder
@@ -22,8 +23,18 @@ USER_ID, REFERENCES = "configure.user_id", "configure.references"
 NOUNS = {USER_ID: "user_id", REFERENCES: "reference list"}
 
 
-def fetch_template(reference: str, workspace: Workspace, limits: Limits) -> Decoded:
+def decode_ahead(reference: str, workspace: Workspace, limits: Limits, ahead: DecodedAhead) -> None:
+    """Decode the template of the portrait that is made next; raises PhotoError."""
+    fetched = workspace.fetch([reference])[0]
+    if not isinstance(fetched, PhotoError):
+        ahead.keep(fetched, decode_photo(fetched, limits, keep_own=True))
+
+
+def fetch_template(reference: str, workspace: Workspace, limits: Limits, ahead: DecodedAhead | None = None) -> Decoded:
     """Fetch and decode the template, in sRGB and in its own color space.
+
+    Args:
+        ahead: has it decoded already, perhaps.
 
     Raises:
         PhotoError: it cannot be fetched or decoded; the message names the reference.
@@ -32,7 +43,8 @@ def fetch_template(reference: str, workspace: Workspace, limits: Limits) -> Deco
     try:
         if isinstance(fetched, PhotoError):
             raise fetched
-        return decode_photo(fetched, limits, keep_own=True)
+        known = None if ahead is None else ahead.take(fetched)
+        return known or decode_photo(fetched, limits, keep_own=True)
     except PhotoError as error:
         named = type(error)(f"the template {show_reference(reference)}: {error.message}", FIELD)
         raise named.retry_in(error.retry_after) from error

@@ -1,6 +1,6 @@
 """A function's workspace on a bucket, for one attempt at one request."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from shared.buckets.base import Bucket
@@ -8,6 +8,7 @@ from shared.contract import keys
 from shared.contract.hooks import Attempt, AttemptHook, Progress
 from shared.errors import PhotoError
 from shared.lifecycle.prefetched_photos import TakenPhotos
+from shared.lifecycle.ready_request import LookedUp
 from shared.lifecycle.trainings import Trainings
 from shared.lifecycle.uploads import Uploads
 
@@ -22,6 +23,8 @@ class BucketWorkspace:
         hooks: `check` is called at every progress report and every artifact, `progressed` at every report.
         trainings: used to restore a user's model that is requested and missing.
         uploads: writes the artifacts, perhaps after `save` has returned; None writes them at once.
+        looked_up: what was looked up ahead for this attempt.
+        confirm: called before the first artifact; raises what ends the attempt.
     """
 
     def __init__(
@@ -32,9 +35,12 @@ class BucketWorkspace:
         hooks: AttemptHook,
         trainings: Trainings | None = None,
         uploads: Uploads | None = None,
+        looked_up: LookedUp | None = None,
+        confirm: Callable[[], None] = lambda: None,
     ) -> None:
         self.request_id, self.attempt = attempt.request_id, attempt.number
-        self._trainings = trainings
+        self._trainings, self._confirm = trainings, confirm
+        self._looked_up = looked_up or LookedUp()
         self._uploads = uploads or Uploads(bucket, self.check, beside=False)
         self._bucket, self._fetcher, self._hooks, self._attempt = bucket, fetcher, hooks, attempt
         self._prefix, *self._earlier = (
@@ -49,17 +55,22 @@ class BucketWorkspace:
 
     def read(self, key: str) -> bytes | None:
         """Return an object of the bucket; None if it does not exist."""
-        found = self._bucket.find(key)
+        ahead = self._looked_up.take("read", key)
+        found = ahead if isinstance(ahead, bytes) else self._bucket.find(key)
         self._attempt.meter.read += len(found or b"")
         return found
 
     def etag(self, key: str) -> str | None:
         """Return the object's etag; None if it does not exist."""
+        if isinstance(ahead := self._looked_up.take("etag", key), str):
+            return ahead
         info = self._bucket.head(key)
         return None if info is None else info.etag
 
     def size(self, key: str) -> int | None:
         """Return the object's size in bytes; None if it does not exist."""
+        if isinstance(ahead := self._looked_up.take("size", key), int):
+            return ahead
         info = self._bucket.head(key)
         if info is None and self._trainings is not None and self._trainings.restore(key):
             info = self._bucket.head(key)
@@ -72,6 +83,7 @@ class BucketWorkspace:
     def save(self, name: str, data: bytes) -> str:
         """Save an artifact of this attempt and return its key; it is there before the answer is."""
         self.check()
+        self._confirm()
         self._attempt.meter.saved[name] = len(data)
         self._uploads.add(self._prefix + name, data)
         return self._prefix + name

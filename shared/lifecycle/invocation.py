@@ -14,8 +14,9 @@ released and the error is raised to whoever delivered the request, who delivers 
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from enum import Enum
 
 from shared.buckets import s3_name
@@ -47,6 +48,8 @@ from shared.lifecycle.prefetched_photos import PrefetchedPhotos
 from shared.lifecycle.progress import PublishProgress
 from shared.lifecycle.publisher import Publisher
 from shared.lifecycle.pulse import Pulse
+from shared.lifecycle.ready_request import LookedUp, ReadyingWorkspace, ReadyRequest
+from shared.lifecycle.recheck import NoLongerWanted, Recheck, RecheckFailed
 from shared.lifecycle.shutdown import ClaimLost, HandBack, HandedBack, Interrupted, Shutdown
 from shared.lifecycle.trainings import Trainings
 from shared.lifecycle.uploads import Uploads
@@ -105,7 +108,7 @@ class Invocation:
         self._publisher = Publisher(bucket, function, self._hooks, self._claims, settings.lease.seconds * STALE_LEASES)
         self._photos = PrefetchedPhotos(make_fetcher(bucket, named_buckets(bucket, settings), settings))
         self._remote = s3_name(bucket) is not None
-        self._ready: tuple[str, Manifest] | None = None  # the manifest that was read ahead, by its key
+        self._ready: ReadyRequest | None = None
         self._trainings = Trainings(bucket)
 
     def receive(self, created: ObjectCreated, written: bool = True) -> Outcome:
@@ -123,8 +126,12 @@ class Invocation:
     def _receive(self, created: ObjectCreated, written: bool) -> Outcome:
         if not keys.is_request(created.key, self._function.name):
             return Outcome.IGNORED
-        if (ready := self._claim_ready(created.key)) is not None:
-            return self._serve(ready[0], created.key, ready[1])
+        ready, self._ready = self._ready, None
+        if ready is not None and ready.created is created:
+            with suppress(NoLongerWanted):
+                outcome = self._serve_ready(ready)
+                if outcome is not None:
+                    return outcome
         try:
             manifest = self._reader.read(created.key)
         except BeingRead:
@@ -133,58 +140,64 @@ class Invocation:
             return self._refuse(created.key, error) if written else Outcome.UNFINISHED
         return Outcome.IGNORED if manifest is None else self._serve(manifest, created.key)
 
-    def prepare(self, created: ObjectCreated) -> None:
-        """Fetch the pictures of a request that will be received soon, so that its work can begin with them.
+    def prepare(self, created: ObjectCreated, over: Callable[[], bool] = lambda: False) -> None:
+        """Make a request ready that will be received soon, so that its work can begin with its pictures.
 
-        It claims nothing, and its errors are left to `receive`, which reads the manifest again: until then the request
-        may be served by another worker, or be erased.
+        It claims nothing, and its errors are left to `receive`, which asks for the manifest again: until then the
+        request may be served by another worker, or be erased.
+
+        Args:
+            over: whether it may be received, so that making it ready would hold it up.
         """
         if not keys.is_request(created.key, self._function.name):
             return
         try:
-            manifest = self._reader.peek(created.key)
-            if manifest is not None and self._bucket.head(self._publisher.result_key(manifest.request_id)) is None:
-                self._ready = created.key, manifest
-                self._photos.prefetch(_name_prefetched(manifest), manifest.body)
-        except (BucketError, RequestError, OSError) as error:
-            log.debug("%s cannot be made ready: %s", created.key, error)
+            info = self._bucket.head(created.key)
+            manifest = None if info is None else self._reader.peek(created.key)
+            if info is None or manifest is None:
+                return
+            if self._bucket.head(self._publisher.result_key(manifest.request_id)) is None:
+                self._ready = ready = ReadyRequest(created, info, manifest, LookedUp())
+                self._photos.prefetch(ready, manifest.body)
+                self._prepare_function(ready, over)
+        except (BucketError, RequestError, OSError, Interrupted) as error:
+            log.debug("%s is made ready no further: %s", created.key, error)
         except Exception:  # the boundary between requests: this one must not end the worker before its own turn
             log.exception("%s cannot be made ready", created.key)
 
-    def _claim_ready(self, key: str) -> tuple[Manifest, HeldClaim] | None:
-        """Claim a request that was made ready and has no claim yet; None if it must be served like any other.
+    def _prepare_function(self, ready: ReadyRequest, over: Callable[[], bool]) -> None:
+        prepare = getattr(self._function, "prepare", None)  # see `Preparing`
+        if prepare is not None and not over():
+            photos, manifest = self._photos.look(ready), ready.manifest
+            prepare(manifest.body, ReadyingWorkspace(self._bucket, manifest.request_id, photos, ready.looked_up, over))
 
-        What was read ahead is read again once the claim is ours, at the same time: the request may have been answered,
-        overwritten or erased meanwhile.
+    def _serve_ready(self, ready: ReadyRequest) -> Outcome | None:
+        """Serve a request that was made ready; None if it has a claim, so that it must be served like any other.
+
+        It is asked for again once the claim is ours, beside the beginning of the work. Raises NoLongerWanted if it was
+        answered, overwritten or erased meanwhile; then its claim is withdrawn.
         """
-        ready, self._ready = self._ready, None
-        if ready is None or ready[0] != key:
-            return None
-        manifest = ready[1]
+        manifest, key = ready.manifest, ready.created.key
         claim = self._claims.acquire_first(manifest.request_id, key, manifest.sha256)
         if claim is None:
             return None
-        try:
-            with ThreadPoolExecutor(1) as pool:
-                again = pool.submit(self._reader.peek, key)
-                answered = self._publisher.is_answered(manifest.request_id)
-                there = again.result()
-            if not answered and there is not None and there.sha256 == manifest.sha256:
-                return there, claim
-        except RequestError:
-            pass  # it was overwritten with something that cannot be read
-        except (BucketError, OSError):
-            self._release(manifest.request_id, claim.record)
-            raise
-        self._claims.withdraw(manifest.request_id, claim.record)
-        return None
+        recheck = Recheck(lambda: self._is_wanted(ready))
+        return self._serve(manifest, key, claim, ready, recheck)
+
+    def _is_wanted(self, ready: ReadyRequest) -> bool:
+        """Return whether a request is unanswered and its manifest the same object."""
+        with ThreadPoolExecutor(1) as pool:
+            now = pool.submit(self._bucket.head, ready.created.key)
+            answered = self._publisher.is_answered(ready.manifest.request_id)
+            return now.result() == ready.info and not answered
 
     def tidy(self) -> None:
         """Tidy up between requests.
 
         Complete answers that dead workers left unfinished, and let the function drop what it cached of deleted objects.
         """
-        self._ready = None  # of a request that another worker has served, or that was erased
+        if self._ready is not None:  # of a request that another worker has served, or that was erased
+            self._ready.looked_up.drop()
         self._photos.drop()
         self._claims.close_owed()
         self._publisher.finish_left()
@@ -215,11 +228,19 @@ class Invocation:
         self._hooks.refused(type(error).__name__)
         return Outcome.ANSWERED
 
-    def _serve(self, manifest: Manifest, key: str, checked: HeldClaim | None = None) -> Outcome:
+    def _serve(
+        self,
+        manifest: Manifest,
+        key: str,
+        checked: HeldClaim | None = None,
+        ready: ReadyRequest | None = None,
+        recheck: Recheck | None = None,
+    ) -> Outcome:
         """Serve a request; one that nobody has served before takes the fewest store calls.
 
         Args:
-            checked: our claim, if the request was found unanswered since it is ours.
+            checked: our claim, if whether the request is unanswered is asked since it is ours, by `recheck`.
+            ready: what was made ready for it.
         """
         claim, answered = checked, checked is None and self._publisher.is_answered(manifest.request_id)
         if claim is None and not answered:
@@ -238,13 +259,20 @@ class Invocation:
                 return Outcome.BUSY
             if attempt is not checked and self._publisher.is_answered(manifest.request_id):
                 break  # by another worker a moment ago, or by the erasure of its user
-            outcome = self._attempt(manifest, attempt)
+            outcome = self._attempt(manifest, attempt, ready, recheck)
+            ready = recheck = None
             if outcome is not None:
                 return outcome
             claim, answered = None, self._publisher.is_answered(manifest.request_id)
         return Outcome.ALREADY
 
-    def _attempt(self, manifest: Manifest, claim: HeldClaim | AttemptsUsedUp) -> Outcome | None:
+    def _attempt(
+        self,
+        manifest: Manifest,
+        claim: HeldClaim | AttemptsUsedUp,
+        ready: ReadyRequest | None,
+        recheck: Recheck | None,
+    ) -> Outcome | None:
         """Run one attempt, or answer that all are used up; None if it ended without an answer."""
         if isinstance(claim, AttemptsUsedUp):
             kind = DeviceError if claim.by_devices else AttemptsExhausted
@@ -253,7 +281,7 @@ class Invocation:
             return Outcome.ANSWERED
         metadata = read_metadata(manifest.body)
         with request_context(self._function.name, manifest.request_id, claim.record.attempt, metadata):
-            return self._run(manifest, claim.record, metadata)
+            return self._run(manifest, claim.record, metadata, ready, recheck or Recheck())
 
     def _means_as_much(self, first: ClaimRecord, manifest: Manifest) -> bool:
         """Return whether the body that was accepted means the same by today's rules, by which it was not yet hashed."""
@@ -306,7 +334,14 @@ class Invocation:
             self._release(envelope["request_id"], record)
             raise
 
-    def _run(self, manifest: Manifest, record: ClaimRecord, metadata: Json) -> Outcome | None:
+    def _run(
+        self,
+        manifest: Manifest,
+        record: ClaimRecord,
+        metadata: Json,
+        ready: ReadyRequest | None,
+        recheck: Recheck,
+    ) -> Outcome | None:
         """Run one attempt; returns None if it ended without an answer and the next one may begin."""
         users = read_users(manifest.body)
         attempt = Attempt(self._function.name, manifest.request_id, record.attempt, metadata=metadata, users=users)
@@ -316,17 +351,27 @@ class Invocation:
                 Deadline(attempt, self._settings.limits.request_seconds, self._publisher, self._hooks),
                 heartbeat,
                 HandBack(self._shutdown),
+                recheck,
                 self._hooks,
-                PublishProgress(self._bucket, beside=self._remote),
+                PublishProgress(self._bucket, beside=self._remote, shown=lambda: recheck.known),
             ]
         )
         log.info("begins")
         try:
             hooks.before(attempt)
             with Pulse(f"heartbeat {attempt.request_id}", hooks), self._uploads(attempt, heartbeat) as uploads:
-                photos = self._photos.take(_name_prefetched(manifest))
-                workspace = BucketWorkspace(self._bucket, attempt, photos, hooks, self._trainings, uploads)
-                envelope = self._envelope(manifest, workspace, attempt)
+                workspace = BucketWorkspace(
+                    self._bucket,
+                    attempt,
+                    self._photos.take(ready),
+                    hooks,
+                    self._trainings,
+                    uploads,
+                    None if ready is None else ready.looked_up,
+                    recheck.wait,
+                )
+                envelope = self._envelope(manifest, workspace, attempt, recheck)
+                recheck.wait()
                 # asked now, as the next request may have the function from `finished` on
                 pointers = self._publisher.get_pointers(envelope)
                 hooks.finished(attempt)
@@ -335,6 +380,15 @@ class Invocation:
             hooks.failed(attempt, "handed back")
             self._claims.release(attempt.request_id, heartbeat.record)
             return Outcome.HANDED_BACK
+        except NoLongerWanted as gone:
+            log.info("%s", gone)
+            hooks.failed(attempt, "claim lost")
+            self._claims.withdraw(attempt.request_id, heartbeat.record)
+            raise
+        except RecheckFailed as failed:
+            hooks.failed(attempt, "store failed")
+            self._release(attempt.request_id, heartbeat.record)
+            raise failed.__cause__ or failed from None
         except ClaimLost as lost:
             log.warning("%s", lost)
             hooks.failed(attempt, "claim lost")
@@ -361,13 +415,15 @@ class Invocation:
     def _uploads(self, attempt: Attempt, heartbeat: Heartbeat) -> Uploads:
         return Uploads(self._bucket, lambda: heartbeat.check(attempt), beside=self._remote)
 
-    def _envelope(self, manifest: Manifest, workspace: BucketWorkspace, attempt: Attempt) -> Json:
+    def _envelope(self, manifest: Manifest, workspace: BucketWorkspace, attempt: Attempt, recheck: Recheck) -> Json:
         """Return the function's answer, or the error with which it failed; raises interruptions and store failures."""
         error: RequestError
         admitted = False
         try:
             workspace.progress("start", 0, 1)
             manifest.require_right()
+            if self._settings.quota.limited:
+                recheck.wait()  # before a slot is taken for it
             self._hooks.admit(attempt)
             admitted = True
             with device_errors():
@@ -418,11 +474,6 @@ class Invocation:
             self._claims.release(request_id, record, cause)
         except (BucketError, OSError) as error:
             log.warning("the claim of %s %s is not released yet: %s", self._function.name, request_id, error)
-
-
-def _name_prefetched(manifest: Manifest) -> str:
-    """Return what tells a request's prefetched photos from those of any other."""
-    return f"{manifest.request_id}/{manifest.sha256}"
 
 
 def _refusal(manifest: Manifest, error: RequestError, told: Json | None = None) -> Json:

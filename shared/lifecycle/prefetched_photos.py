@@ -29,15 +29,15 @@ class PrefetchedPhotos:
     def __init__(self, fetcher: "PhotoFetcher", clock: Callable[[], float] = time.monotonic) -> None:
         self._fetcher, self._clock = fetcher, clock
         self._lock = threading.Lock()
-        self._request = ""
+        self._request: object = None
         self._kept: dict[str, bytes] = {}
         self._until = float("-inf")
 
-    def prefetch(self, request: str, body: Json) -> None:
+    def prefetch(self, request: object, body: Json) -> None:
         """Fetch the pictures that a request names, as many as may be kept; what was kept before goes.
 
         Args:
-            request: what tells it from every other request, and from another body under the same id.
+            request: what tells this delivery of it from every other, by identity.
         """
         with self._lock:
             self._request, self._kept = request, {}
@@ -50,23 +50,30 @@ class PrefetchedPhotos:
             if left < 0:
                 return
             with self._lock:
-                if self._request != request:
+                if self._request is not request:
                     return  # it was dropped meanwhile
                 self._kept |= files
                 self._until = self._clock() + KEPT_SECONDS
 
-    def take(self, request: str) -> "TakenPhotos":
+    def take(self, request: object) -> "TakenPhotos":
         """Return what fetches the pictures of a request, with those that were fetched ahead for it."""
         with self._lock:
-            kept = self._kept if request == self._request and self._clock() < self._until else {}
-            if request == self._request:
-                self._request, self._kept = "", {}
+            ours = request is not None and request is self._request
+            kept = self._kept if ours and self._clock() < self._until else {}
+            if ours:
+                self._request, self._kept = None, {}
+        return TakenPhotos(kept, self._fetcher)
+
+    def look(self, request: object) -> "TakenPhotos":
+        """Return what fetches further pictures of a request that is being made ready, and keeps them for it."""
+        with self._lock:
+            kept = self._kept if request is self._request else {}
         return TakenPhotos(kept, self._fetcher)
 
     def drop(self) -> None:
         """Forget what was fetched ahead."""
         with self._lock:
-            self._request, self._kept = "", {}
+            self._request, self._kept = None, {}
 
 
 class TakenPhotos:
@@ -75,11 +82,20 @@ class TakenPhotos:
     def __init__(self, kept: dict[str, bytes], fetcher: "PhotoFetcher") -> None:
         self._kept, self._fetcher = kept, fetcher
 
-    def fetch(self, references: Sequence[str]) -> list[bytes | PhotoError]:
-        """Return the bytes of each picture, or why it cannot be fetched."""
-        ready = {reference: self._kept.pop(reference) for reference in set(references) if reference in self._kept}
+    def fetch(self, references: Sequence[str], keep: bool = False) -> list[bytes | PhotoError]:
+        """Return the bytes of each picture, or why it cannot be fetched.
+
+        Args:
+            keep: they will be fetched again, for the request itself; what is over the limit is not kept.
+        """
+        ready = {one: data for one in dict.fromkeys(references) if (data := self._kept.get(one)) is not None}
         missing = [reference for reference in dict.fromkeys(references) if reference not in ready]
         fetched = dict(zip(missing, self._fetcher.fetch(missing), strict=True)) if missing else {}
+        for reference in ready if not keep else ():
+            self._kept.pop(reference, None)
+        for reference, file in fetched.items() if keep else ():
+            if isinstance(file, bytes) and sum(map(len, self._kept.values())) + len(file) <= MOST_BYTES:
+                self._kept[reference] = file
         return [ready[one] if one in ready else fetched[one] for one in references]
 
 

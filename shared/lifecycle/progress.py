@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from shared.buckets.base import Bucket, BucketError
@@ -21,10 +22,11 @@ class PublishProgress(AttemptHook):
     Args:
         beside: write in a thread of its own, so that the work does not wait for a store across a network; what was
             not written yet when the next report comes is replaced by it.
+        shown: whether the attempt may be seen already; reports before that are not published.
     """
 
-    def __init__(self, bucket: Bucket, beside: bool = False) -> None:
-        self._bucket = bucket
+    def __init__(self, bucket: Bucket, beside: bool = False, shown: Callable[[], bool] = lambda: True) -> None:
+        self._bucket, self._shown = bucket, shown
         self._written = float("-inf")
         self._stage = ""
         self._pool = ThreadPoolExecutor(1, "progress") if beside else None
@@ -34,6 +36,8 @@ class PublishProgress(AttemptHook):
     def progressed(self, attempt: Attempt, progress: Progress) -> None:
         now = time.monotonic()
         if progress.stage == self._stage and now - self._written < PROGRESS_SECONDS:
+            return
+        if not self._shown():
             return
         self._stage, self._written = progress.stage, now
         data = {

@@ -20,6 +20,7 @@ from shared.models.flux2_klein import Flux2KleinModel
 from shared.models.licenses import find_license
 from shared.models.model_loading import EMBEDDED_FOLDER, BaseModelMissing
 from shared.models.model_name import EMBEDDED
+from shared.models.packed_layers import pack_layers
 from shared.models.profile import PROFILE_FILE, ModelProfile
 from shared.models.quantization import require_quantization
 from shared.models.rectified_flow import FlowModel
@@ -74,7 +75,7 @@ def _load_flow(
         part.eval().requires_grad_(False)
     for part in (pipeline.vae, *([pipeline.transformer] if settings.quantization is None else [])):
         part.to(device)  # the text encoder goes there when there are words, and what is quantized is there already
-    fit_convolutions(device, pipeline.vae)
+    fit_layers(device, pipeline.vae)
     profile = apply_distillation(working(where, kind), pipeline.config)
     model = FLOW_MODELS[kind](
         where.name, kind, profile, pipeline, pipeline.scheduler, device, dtype, settings.quantization
@@ -96,7 +97,7 @@ def _load_unet(
     second = TextEncoder(pipeline.text_encoder_2, pipeline.tokenizer_2) if kind == "sdxl" else None
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder, *((second.encoder,) if second else ())):
         part.eval().requires_grad_(False)
-    fit_convolutions(device, pipeline.unet, pipeline.vae)
+    fit_layers(device, pipeline.unet, pipeline.vae)
     return UNetModel(
         name=where.name,
         working=working(where, kind),
@@ -119,11 +120,15 @@ def apply_distillation(profile: ModelProfile, config: Mapping[str, Any]) -> Mode
     return profile.model_copy(update={"guidance": 1.0, "most_steps": profile.most_steps or DISTILLED_STEPS})
 
 
-def fit_convolutions(device: torch.device, *parts: torch.nn.Module) -> None:
-    """On a GPU, store weights as channels-last, which its half-precision convolutions use without transposing."""
-    if device.type == "cuda":
-        for part in parts:
-            part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+def fit_layers(device: torch.device, *parts: torch.nn.Module) -> None:
+    """Fit frozen modules to the device: weights as channels-last, and on a CPU layers that oneDNN computes.
+
+    A GPU's half-precision convolutions use channels-last without transposing, and a CPU's are a tenth faster by it.
+    """
+    for part in parts:
+        part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if device.type == "cpu":
+        pack_layers(*parts)
 
 
 def choose_precision(device: torch.device) -> torch.dtype:

@@ -24,6 +24,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from threading import Event
 from typing import Any
@@ -42,9 +43,10 @@ log = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.05  # between two checks whether the work must stop
 GRACE_SECONDS = 2.0  # for a child told to stop to end its work, so that it keeps its models
+ASIDE_POLL_SECONDS = 0.005  # between two looks whether a request that is made ready has its turn, which waits for them
 ASIDE_SECONDS = 10.0  # for a question between requests, which a child answers in milliseconds
 END_SECONDS = 5.0  # for a process to exit after its socket closed
-START = "from shared.runtime.work_process import serve; serve({descriptor})"
+START = "from shared.runtime.work_process import serve; serve({descriptor}, {aside})"
 
 Load = Callable[[str, Settings], Function]
 
@@ -60,6 +62,7 @@ class IsolatedFunction:
         self.name = name
         self._settings, self._load = settings, load
         self._turn = threading.Lock()  # one conversation with the child at a time
+        self._preparing = threading.Lock()
         # the kernel ends a child together with the thread that started it, so this thread must live as long as self
         self._starter = ThreadPoolExecutor(1, "start of work processes")
         self._child = self._start()
@@ -78,6 +81,18 @@ class IsolatedFunction:
                 workspace.check()
             answer: Answer = self._converse(("answer", body, workspace.request_id, workspace.attempt), workspace)
         return answer
+
+    def prepare(self, body: Json, workspace: Workspace) -> None:
+        """Make a request ready beside the one that is worked on.
+
+        Raises Interrupted as soon as the workspace does, even if the child goes on for a moment. Does nothing if the
+        child loads, is gone, or has not yet given up the request before.
+        """
+        if self._preparing.acquire(blocking=False):
+            try:
+                self._child.prepare(body, workspace)
+            finally:
+                self._preparing.release()
 
     def evict(self, exists: Callable[[str], bool]) -> None:
         """Make the child drop what is gone from the bucket; does nothing while it loads or works.
@@ -147,17 +162,19 @@ class _Child:
 
     def __init__(self, name: str, settings: Settings, load: Load) -> None:
         ours, theirs = socket.socketpair()
-        self._name, self._ready = name, False
+        aside, its_aside = socket.socketpair()
+        self._name, self._ready, self._prepares = name, False, False
         # -P: a folder of the current directory with the name of a package of ours must not shadow it
-        command = [sys.executable, "-P", "-c", START.format(descriptor=theirs.fileno())]
+        command = [sys.executable, "-P", "-c", START.format(descriptor=theirs.fileno(), aside=its_aside.fileno())]
         self._process = subprocess.Popen(
             command,
-            pass_fds=[theirs.fileno()],
+            pass_fds=[theirs.fileno(), its_aside.fileno()],
             stdin=subprocess.DEVNULL,
             env=threading_environment(settings.model, os.environ),
         )
         theirs.close()
-        self.connection = Connection(ours.detach())
+        its_aside.close()
+        self.connection, self._aside = Connection(ours.detach()), Connection(aside.detach())
         self.connection.send(sys.path)
         self.connection.send((name, settings, load, os.getpid()))
 
@@ -178,6 +195,34 @@ class _Child:
         self._ready = True
         return True
 
+    def prepare(self, body: Json, workspace: Workspace) -> None:
+        """Make a request ready; see `IsolatedFunction.prepare`."""
+        if not self._ready:
+            return
+        with suppress(EOFError, OSError):  # the child is gone; whoever works with it sees to that
+            if not self._ends_preparing():
+                return
+            self._aside.send(("prepare", body, workspace.request_id))
+            self._prepares, conversation = True, _Conversation(workspace)
+            while self._prepares:
+                workspace.check()
+                if self._aside.poll(ASIDE_POLL_SECONDS):
+                    self._hear(conversation.call)
+
+    def _ends_preparing(self) -> bool:
+        """Return whether the child has given up the request before, whose turn had come; its calls are refused."""
+        over = Interrupted("its turn has come")
+        while self._prepares and self._aside.poll():
+            self._hear(lambda *_: ("raised", over))
+        return not self._prepares
+
+    def _hear(self, call: Callable[..., tuple[str, object]]) -> None:
+        kind, *content = self._aside.recv()
+        if kind == "call":
+            self._aside.send(call(*content))
+        else:
+            self._prepares = False
+
     @property
     def process_id(self) -> int | None:
         """The process id; None once the process is known to be gone."""
@@ -197,7 +242,7 @@ class _Child:
         """Kill the process at once."""
         self._process.kill()
         self._process.wait()
-        self.connection.close()
+        self.connection.close()  # the other one may be in use by a thread, which hears of the end from it
 
 
 class _Conversation:

@@ -5,6 +5,7 @@
 | `("answer", body, request_id, attempt)` | `("done", Answer)`, after any number of calls |
 | `("evict",)` | `("done", None)`, after calls of `exists` |
 | `("pointers", data)` | `("done", pointers)` |
+| `("prepare", body, request_id)`, beside the others over another socket | `("done", None)`, after any number of calls |
 
 A call is `("call", method, arguments, named)` and returns as `("returned", value)` or `("raised", error)`. Instead of
 `done`, an answer may be `("refused", type, message, field, retry_after, retryable)` for a RequestError, or
@@ -34,7 +35,7 @@ from shared.contract.function import (
 )
 from shared.contract.request import read_metadata
 from shared.devices import device_errors
-from shared.errors import ConfigurationError, PhotoError, RequestError
+from shared.errors import ConfigurationError, PhotoError, PhotogError, RequestError
 from shared.lifecycle.shutdown import Interrupted
 from shared.observability.logs import configure, request_context
 from shared.runtime.memory_reuse import keep_freed_memory, return_freed_memory
@@ -105,8 +106,12 @@ class _Remote:
         return value
 
 
-def serve(descriptor: int) -> None:
-    """Run the child: load the function, then answer questions until the parent is gone."""
+def serve(descriptor: int, aside: int) -> None:
+    """Run the child: load the function, then answer questions until the parent is gone.
+
+    Args:
+        descriptor, aside: of the sockets for questions one after the other, and for those beside them.
+    """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)  # a signal to the whole group is for the parent, which tells us
     connection = Connection(descriptor)
@@ -117,6 +122,9 @@ def serve(descriptor: int) -> None:
         _end_with_parent(parent)
         function = _load(name, settings, load, connection)
         keep_freed_memory()
+        if function is not None:
+            arguments = function, Connection(aside)
+            threading.Thread(target=_serve_aside, args=arguments, name="aside", daemon=True).start()
         while function is not None:
             connection.send(_reply(function, connection.recv(), connection))
             return_freed_memory()
@@ -157,6 +165,28 @@ def _between_requests(function: Function, kind: str, content: list[Any], connect
         return function.pointers(*content)
     function.evict(_Remote(connection).exists)
     return None
+
+
+def _serve_aside(function: Function, connection: Connection) -> None:
+    """Make requests ready, one after the other, while others are worked on; whatever fails is left to their turn."""
+    prepare = getattr(function, "prepare", None)
+    with suppress(EOFError, ConnectionError):  # the parent is gone
+        while True:
+            _, body, request_id = connection.recv()
+            if prepare is not None:
+                _prepare(function.name, lambda: prepare(body, _Remote(connection, request_id, 1)))  # noqa: B023
+            connection.send(("done", None))
+
+
+def _prepare(name: str, prepare: Callable[[], None]) -> None:
+    try:
+        prepare()
+    except (EOFError, ConnectionError):
+        raise
+    except (PhotogError, OSError, MemoryError) as error:
+        log.debug("a request of %s is made ready no further: %s", name, error)
+    except Exception:  # the boundary between requests: this one fails, or not, in its own turn
+        log.exception("a request of %s cannot be made ready", name)
 
 
 def _guard(function: Function, work: Callable[[], object]) -> tuple[object, ...]:

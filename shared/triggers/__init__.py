@@ -21,7 +21,7 @@ class Trigger(Protocol):
     def prepare(self, stop: Event) -> None:
         """Do whatever is possible while the function still loads; `run` gets the same `stop`."""
 
-    def prepare_with(self, prepare: Callable[[ObjectCreated], None]) -> None:
+    def prepare_with(self, prepare: Callable[[ObjectCreated, Callable[[], bool]], None]) -> None:
         """Set what makes a request ready while another one is worked on: `Invocation.prepare`."""
 
     def run(self, receive: Receive, stop: Event) -> None:

@@ -23,7 +23,7 @@ LEAD_SECONDS = 5.0  # before the running one ends, the next one is made ready: i
 WORTH_SECONDS = 0.05  # a shorter wait for the turn is not used to fetch pictures
 POLL_SECONDS = 0.1  # between two looks at how long the running one still takes
 
-Prepare = Callable[[ObjectCreated], None]
+Prepare = Callable[[ObjectCreated, Callable[[], bool]], None]  # `Invocation.prepare`
 
 
 class Lanes:
@@ -34,7 +34,7 @@ class Lanes:
         prepare: fetches what a request will need; `Invocation.prepare`.
     """
 
-    def __init__(self, turn: DeviceTurn | None, prepare: Prepare = lambda created: None) -> None:
+    def __init__(self, turn: DeviceTurn | None, prepare: Prepare = lambda created, over: None) -> None:
         self._turn, self._prepare = turn, prepare
         self._pool = ThreadPoolExecutor(MOST, "lane")
         self._lock = threading.Lock()
@@ -146,12 +146,13 @@ class Lane:
 
     def take_turn(self, created: list[ObjectCreated]) -> bool:
         """Make the objects ready, wait for the turn and take it; False if the worker ends before."""
-        if self._turn is None:
-            return not self._stop.is_set()
-        if self._turn.taken and not 0 < self._turn.seconds_left() < WORTH_SECONDS:
+        turn, stop = self._turn, self._stop
+        if turn is None:
+            return not stop.is_set()
+        if turn.taken and not 0 < turn.seconds_left() < WORTH_SECONDS:
             for one in created:
-                self._prepare(one)
-        taken = self._turn.take(self._stop)
+                self._prepare(one, lambda: stop.is_set() or not turn.taken)
+        taken = turn.take(stop)
         self._begin()
         return taken and not self._ended.is_set()
 

@@ -13,13 +13,14 @@ from shared.buckets import MemoryBucket
 from shared.contract.function import AttemptFailed, DeviceBroken, FunctionUnavailable
 from shared.events import ObjectCreated
 from shared.lifecycle.invocation import Invocation, Outcome
-from shared.lifecycle.shutdown import Shutdown
+from shared.lifecycle.shutdown import Interrupted, Shutdown
 from shared.observability.logs import LogSettings
 from shared.runtime import isolation
 from shared.runtime.isolation import IsolatedFunction
 from shared.settings import Lease, Limits, Settings
 from tests import rough
 from tests.echo import until
+from tests.fake_workspace import FakeWorkspace
 
 SETTINGS = Settings(lease=Lease(seconds=0.3, drain_seconds=0.2), limits=Limits(request_seconds=30))
 
@@ -170,3 +171,45 @@ def test_a_frozen_process_is_replaced_at_the_deadline(bucket, function):
     _, envelope = ask(bucket, function, settings=short)
     assert envelope["data"]["error"]["type"] == "DeadlineExceeded"
     assert ask(bucket, function, "r2")[1]["code"] == "OK"
+
+
+class Reading(FakeWorkspace):
+    """The workspace of a request that is made ready; it ends after so many readings."""
+
+    def __init__(self, request_id: str, readings: int = 10**9) -> None:
+        super().__init__({"photos/a": b"a picture"}, request_id)
+        self.left = readings
+
+    def read(self, key):
+        self.left -= 1
+        return super().read(key)
+
+    def check(self):
+        if self.left <= 0:
+            raise Interrupted("its turn has come")
+
+
+def test_requests_are_made_ready_beside_the_one_that_is_worked_on_whatever_becomes_of_that(bucket, function):
+    working = threading.Thread(target=ask, args=(bucket, function), kwargs={"do": "await_prepared", "prepared": 4})
+    working.start()
+    until(lambda: bucket.head("progress/check/r1.json"))
+    function.prepare({"request_id": "r2"}, Reading("r2"))
+    function.prepare({"request_id": "r3", "ready": "fails"}, Reading("r3"))
+    with pytest.raises(Interrupted):
+        function.prepare({"request_id": "r4", "ready": "forever"}, Reading("r4", 3))
+    said = Reading("r5")
+
+    def give_up_the_one_before() -> bool:
+        function.prepare({"request_id": "r5"}, said)
+        return said.left < 10**9
+
+    until(give_up_the_one_before)
+    working.join(30)
+    assert bucket.get("results/check/r1/a1/prepared.txt") == b"r2 r3 r4 r5"
+
+
+def test_a_request_is_not_made_ready_by_a_process_that_is_gone(bucket, function):
+    os.kill(function.process_id, signal.SIGKILL)
+    function.prepare({"request_id": "r2"}, Reading("r2"))
+    assert ask(bucket, function)[1]["code"] == "OK"
+    function.prepare({"request_id": "r2"}, Reading("r2"))

@@ -5,14 +5,15 @@ import threading
 
 import pytest
 
-from shared.buckets import BucketError, MemoryBucket
+from shared.buckets import BucketError, MemoryBucket, StoreUnavailable
 from shared.buckets.aws_clients import S3Settings, SqsSettings
 from shared.buckets.s3 import S3Bucket
-from shared.contract.function import DeviceBroken
+from shared.contract.function import Answer, DeviceBroken
 from shared.errors import PhotoUnavailable
 from shared.events import ObjectCreated, put_event
 from shared.lifecycle.device_turn import DeviceTurn
 from shared.lifecycle.invocation import Invocation, Outcome
+from shared.lifecycle.recheck import NoLongerWanted
 from shared.lifecycle.shutdown import Shutdown
 from shared.runtime.eviction import Eviction
 from shared.settings import Scan
@@ -286,3 +287,162 @@ def test_tidying_waits_for_all_requests_and_is_not_put_off_for_ever_by_the_next_
     stop.set()
     eviction.after_request()
     another.join()
+
+
+def forget_and_ask_again(bucket, created):
+    """What erasure leaves of a request, and then the same request once more."""
+    text = bucket.get(created.key)
+    for info in list(bucket.list("")):
+        bucket.delete(info.key)
+    bucket.put(created.key, text)
+
+
+@pytest.mark.parametrize("delivered_again", [True, False])
+def test_a_photo_that_was_fetched_ahead_is_not_given_to_the_same_request_sent_again_after_it_was_erased(
+    delivered_again,
+):
+    bucket = MemoryBucket()
+    bucket.put("photos/1.jpg", b"photo")
+    invoked, photos, created = made_ready(bucket, "r1")
+    forget_and_ask_again(bucket, created)
+    assert invoked.receive(ObjectCreated(created.key) if delivered_again else created) is Outcome.ANSWERED
+    assert [type(one) for one in photos] == [PhotoUnavailable]
+    assert len(list(bucket.list("claims/check/r1/"))) == 1
+
+
+class LooksUp(Echo):
+    """Looks up an object when its request is made ready, and again in its work."""
+
+    def prepare(self, body, workspace):
+        self.look(workspace)
+
+    def look(self, workspace):
+        return workspace.size("model"), workspace.read("model"), workspace.etag("lora"), workspace.read("none")
+
+
+class Counted(MemoryBucket):
+    """Counts the calls for the objects that are looked up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def get(self, key, largest=None):
+        self.asked += [f"get {key}"] if "/" not in key else []
+        return super().get(key, largest)
+
+    def head(self, key):
+        self.asked += [f"head {key}"] if "/" not in key else []
+        return super().head(key)
+
+
+def test_what_a_function_looked_up_ahead_is_given_to_its_request_once_and_to_no_other():
+    bucket, found = Counted(), []
+    bucket.put("model", b"old")
+    bucket.put("lora", b"weights")
+    function = LooksUp(lambda body, workspace: found.append(function.look(workspace)))
+    invoked, created, other = invocation(bucket, function), drop_request(bucket, "r1"), drop_request(bucket, "r2")
+    invoked.prepare(created)
+    etag = bucket.head("lora").etag
+    bucket.asked.clear()
+    bucket.put("model", b"newer")
+    assert invoked.receive(created) is Outcome.ANSWERED
+    assert found == [(3, b"old", etag, None)]
+    assert bucket.asked == ["get none"], "what was not there is asked for again"
+    invoked.prepare(created)
+    assert invoked.receive(other) is Outcome.ANSWERED
+    assert found[1] == (5, b"newer", etag, None)
+
+
+def test_making_a_request_ready_ends_when_its_turn_comes_and_it_is_served_all_the_same():
+    bucket, tried = MemoryBucket(), []
+
+    class Slow(Echo):
+        def prepare(self, body, workspace):
+            while True:
+                tried.append(workspace.read("anything"))
+
+    invoked, created = invocation(bucket, Slow()), drop_request(bucket, "r1")
+    invoked.prepare(created, lambda: len(tried) > 3)
+    assert len(tried) == 4
+    assert invoked.receive(created) is Outcome.ANSWERED
+
+
+class Unsure(MemoryBucket):
+    """Tells whether r1 and its answer are there when it is told to, once `held` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.held, self.go = False, threading.Event()
+
+    def head(self, key):
+        if self.held and key in ("results/check/r1/result.json", "requests/check/r1.json"):
+            assert self.go.wait(20)
+        return super().head(key)
+
+
+def test_work_begins_beside_the_question_whether_it_is_still_wanted_and_shows_nothing_before_the_answer():
+    bucket, shown = Unsure(), []
+
+    class Working(Echo):
+        def answer(self, body, workspace):
+            workspace.progress("one", 0, 2)
+            shown.append([info.key for info in bucket.list("") if info.key.startswith(("progress/", "results/"))])
+            bucket.go.set()
+            key = workspace.save("a.txt", b"a")
+            workspace.progress("two", 1, 2)
+            shown.append([info.key for info in bucket.list("progress/")])
+            return Answer({"artifact": key})
+
+    invoked, created = invocation(bucket, Working()), drop_request(bucket, "r1")
+    invoked.prepare(created)
+    bucket.held = True
+    assert invoked.receive(created) is Outcome.ANSWERED
+    assert shown == [[], ["progress/check/r1.json"]]
+    assert json.loads(bucket.get("results/check/r1/result.json"))["data"]["artifact"] == "results/check/r1/a1/a.txt"
+
+
+def test_work_on_a_request_that_is_no_longer_wanted_is_stopped_and_leaves_nothing():
+    bucket, stopped = Unsure(), []
+
+    class Working(Echo):
+        def answer(self, body, workspace):
+            bucket.delete("requests/check/r1.json")
+            bucket.go.set()
+            try:
+                workspace.save("a.txt", b"a")
+            except NoLongerWanted:
+                stopped.append(body["request_id"])
+                raise
+
+    invoked, created = invocation(bucket, Working()), drop_request(bucket, "r1")
+    invoked.prepare(created)
+    bucket.held = True
+    assert invoked.receive(created) is Outcome.IGNORED
+    assert stopped == ["r1"]
+    assert [info.key for info in bucket.list("")] == []
+
+
+def test_work_whose_store_does_not_say_whether_it_is_wanted_is_handed_back_with_the_stores_error():
+    bucket = Unsure()
+
+    class Working(Echo):
+        def answer(self, body, workspace):
+            bucket.go.set()
+            return super().answer(body, workspace)
+
+    invoked, created = invocation(bucket, Working()), drop_request(bucket, "r1")
+    invoked.prepare(created)
+    asked = bucket.head
+
+    def fail(key):
+        if bucket.held and key == "results/check/r1/result.json":
+            raise StoreUnavailable("away")
+        return asked(key)
+
+    bucket.held, bucket.head = True, fail
+    with pytest.raises(StoreUnavailable, match="away"):
+        invoked.receive(created)
+    assert json.loads(bucket.get("claims/check/r1/000001.json"))["released"]
+    bucket.held = False
+    assert invoked.receive(created) is Outcome.ANSWERED

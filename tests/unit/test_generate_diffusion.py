@@ -8,12 +8,14 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
+from functions.generate.diffusion import lora_cache
 from functions.generate.diffusion.img2img import Denoising, Diffuser
 from functions.generate.diffusion.inpaint_region import InpaintRegion
 from functions.generate.diffusion.lora_cache import LoraCache, LoraError
 from functions.generate.diffusion.prompt import PromptCache
 from shared.faces import Box
-from shared.models import diffusion, unet_model
+from shared.models import diffusion, packed_layers, unet_model
+from shared.models.packed_layers import is_available
 from shared.settings import ModelSettings
 from tests.pictures import astronaut
 from tests.trained_users import lora, make_visible_base
@@ -104,6 +106,15 @@ class TestRepainting:
         canvas = InpaintRegion(astronaut(), FACE.square(1.75), mask, LANDMARKS, words, seed=1)
         (guided,) = Diffuser(model).repaint([canvas], Denoising(10, 0.5))
         assert not np.array_equal(guided, repaint())
+
+    @pytest.mark.skipif(not is_available(), reason="another processor")
+    def test_no_weight_is_packed_after_the_warm_up(self, model, mask, files, monkeypatch):
+        diffuser, words = Diffuser(model), PromptCache(model).of("ann")
+        diffuser.warm_up(words[0])
+        monkeypatch.setattr(packed_layers, "_pack", lambda *anything: pytest.fail("weights are packed in a request"))
+        canvas = InpaintRegion(astronaut(), FACE.square(1.75), mask, LANDMARKS, words, seed=1)
+        with activate(LoraCache(model.unet), files, "ann"):
+            diffuser.repaint([canvas, canvas], Denoising(4, 0.5))
 
     def test_words_are_encoded_once(self, model):
         prompts = PromptCache(model)
@@ -204,7 +215,16 @@ class TestWearingALora:
             with activate(adapters, files, other):
                 pass
         with activate(adapters, files, name):
-            assert torch.equal(noise_prediction(model), noise_prediction(pipeline))
+            assert torch.allclose(noise_prediction(model), noise_prediction(pipeline), atol=1e-4)
+
+    def test_a_lora_alone_changes_what_it_changes_beside_the_weights(self, model, files, monkeypatch):
+        adapters, predicted = LoraCache(model.unet), {}
+        for name, merge in (("merged", lora_cache.merge_adapter), ("beside", lambda layers, name: nullcontext())):
+            monkeypatch.setattr(lora_cache, "merge_adapter", merge)
+            with activate(adapters, files, "ann"):
+                predicted[name] = noise_prediction(model)
+        assert torch.allclose(predicted["merged"], predicted["beside"], atol=1e-5)
+        assert not torch.allclose(predicted["merged"], noise_prediction(model), atol=1e-3)
 
     def test_a_known_user_is_not_read_again(self, model, files):
         adapters, reads = LoraCache(model.unet), []

@@ -105,7 +105,7 @@ def test_a_stock_pipeline_reads_the_file_and_predicts_the_same(model, unet, fold
         folder, safety_checker=None, feature_extractor=None, requires_safety_checker=False
     )
     pipeline.load_lora_weights(tmp_path, weight_name="lora.safetensors")
-    assert torch.allclose(prediction(pipeline.unet), expected, atol=1e-6)
+    assert torch.allclose(prediction(pipeline.unet), expected, atol=1e-4)
 
 
 def test_the_files_header_tells_how_it_was_made(model, unet, tmp_path):

@@ -31,6 +31,7 @@ from shared.models.base_model import Conditioning, DiffusionModel
 from shared.models.controls import Control
 from shared.models.determinism import deterministic
 from shared.models.guidance import guide
+from shared.models.packed_layers import is_packed
 from shared.models.residuals import Residuals
 from shared.models.step_count import StepCount
 from shared.models.transfers import copy_to_device
@@ -108,8 +109,21 @@ class Diffuser:
     def __init__(self, model: DiffusionModel, controls: Sequence[Control] = ()) -> None:
         self._model, self._controls = model, controls
         self.working = model.working
-        for part in (model.denoiser, model.autoencoder):
-            part.to(memory_format=torch.channels_last)  # the fastest for convolutions: a tenth less time on a CPU
+
+    def warm_up(self, words: Conditioning) -> None:
+        """Run each network once, so that the first portrait need not pack weights; for a CPU, where they are packed.
+
+        Args:
+            words: the encoded prompt of one picture.
+        """
+        model, size = self._model, self._model.working.size
+        if model.device.type != "cpu" or not is_packed(model.denoiser):
+            return
+        with torch.inference_mode():
+            latents = model.encode(torch.zeros(1, 3, size, size))[0]
+            seen = model.referring(words, latents)
+            model.predict(latents.to(model.dtype), model.schedule(10, 1).times[0], seen)
+            model.decode(latents)
 
     def repaint(
         self, canvases: Sequence[InpaintRegion], denoising: Denoising, step_done: Callable[[], None] = lambda: None

@@ -25,6 +25,7 @@ from peft.tuners.lora import LoraLayer
 
 from functions.generate.diffusion.lora import Lora, fit_lora
 from functions.generate.diffusion.lora_file import LoraError, Tensors, parse_lora
+from functions.generate.diffusion.merged_layers import merge_adapter
 from functions.generate.diffusion.mixed_batch import mix_adapters
 from shared.models.expiring_cache import Clock, ExpiringCache
 from shared.models.transfers import copy_all_to_device
@@ -105,6 +106,10 @@ class LoraCache:
             self._limit_memory()
         return lora
 
+    def has(self, key: str, etag: str) -> bool:
+        """Return whether the LoRA of an object is in memory; any thread may ask."""
+        return (key, etag) in self._users
+
     def evict(self, exists: Callable[[str], bool]) -> None:
         """Drop LoRAs that have not been used for a while or whose objects are gone, from the denoiser too.
 
@@ -143,7 +148,8 @@ class LoraCache:
         try:
             self._activate(name)
             self._enable(True)
-            yield
+            with merge_adapter(self._layers, name):
+                yield
         finally:
             self._enable(False)
 
