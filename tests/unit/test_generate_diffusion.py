@@ -15,7 +15,7 @@ from functions.generate.diffusion.lora_cache import LoraCache, LoraError
 from functions.generate.diffusion.prompt import PromptCache
 from shared.faces import Box
 from shared.models import diffusion, packed_layers, unet_model
-from shared.models.packed_layers import is_available
+from shared.models.packed_layers import DirectLinear, is_available
 from shared.settings import ModelSettings
 from tests.pictures import astronaut
 from tests.trained_users import lora, make_visible_base
@@ -126,14 +126,20 @@ class TestWhatTheWordsAreToEachLayer:
     @pytest.mark.parametrize("guidance", [1.0, 3.0])
     def test_it_is_worked_out_once_and_the_picture_is_the_same(self, model, files, mask, monkeypatch, guidance):
         model = type(model)(**vars(model) | {"working": model.working.model_copy(update={"guidance": guidance})})
-        made, forward, repaint = [], torch.nn.Linear.forward, Diffuser(model).repaint
+        made, repaint = [], Diffuser(model).repaint
         words = PromptCache(model).of("ann")
 
-        def counted(layer, states):
-            made.extend([layer] if states.shape[1:] == words[0].states.shape[1:] else [])
-            return forward(layer, states)
+        def count(kind, name):
+            compute = getattr(kind, name)
 
-        monkeypatch.setattr(torch.nn.Linear, "forward", counted)
+            def counted(layer, states, *weight):
+                made.extend([layer] if states.shape[1:] == words[0].states.shape[1:] else [])
+                return compute(layer, states, *weight)
+
+            monkeypatch.setattr(kind, name, counted)
+
+        count(torch.nn.Linear, "forward")
+        count(DirectLinear, "compute")
         face = InpaintRegion(astronaut(), FACE.square(2.2), mask, LANDMARKS, words, seed=1)
         with activate(LoraCache(model.unet), files, "ann"):
             once, evaluations = repaint([face], Denoising(10, 0.5)), len(made)
