@@ -214,7 +214,7 @@ def _load_photo(
 
 def _note_occluder(photo: ReferencePhoto, network: OccluderNetwork) -> ReferencePhoto:
     """Return the photo with what lies before its face."""
-    found = find_occluder(photo.image, photo.landmarks, network)
+    found = find_occluder(photo.image, photo.landmarks, network, reaching_in=True)
     if found is None:
         return photo
     height, width = photo.image.shape[:2]
