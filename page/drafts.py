@@ -98,10 +98,14 @@ class Drafts:
     def resume(self, draft: Draft, tab: str) -> list[DroppedPhoto]:
         """Say which tab a draft belongs to; it takes over what the same tab had before it was loaded anew.
 
-        Returns the photos that the tab showed then and does not show now.
+        Returns the photos that the tab showed then and does not show now. A tab without a name takes over nothing:
+        only the browser's own names are of one tab alone.
         """
         with self._lock:
-            draft.tab = tab
+            draft.tab, draft.closed = tab, False  # it may come back after another took over from it
+            self._keep(draft)
+            if not tab:
+                return []
             earlier = [one for one in self._drafts if one is not draft and one.tab == tab and not one.closed]
             known = {photo.content for photo in draft.shown}
             found = [photo for one in earlier for photo in one.shown if photo.content not in known]
@@ -158,10 +162,11 @@ class Drafts:
         if draft not in self._drafts:
             self._drafts.append(draft)
 
-    def release(self, draft: Draft, photo: str) -> None:
+    def release(self, draft: Draft, photo: DroppedPhoto) -> None:
         """Say that a tab does not show a photo any more."""
         with self._lock:
-            draft.released |= draft.photos & {photo}
+            draft.shown = [one for one in draft.shown if one is not photo]
+            draft.released |= draft.photos & {photo.key}
 
     def close(self, draft: Draft) -> None:
         """Say that the tab is gone."""

@@ -82,7 +82,9 @@ class PhotoSection:
     async def _connected(self) -> None:
         """Take photos from now on, and show again those that this tab had before it was loaded anew."""
         self._upload.enable()
-        found = self._studio.drafts.resume(self.draft, str(self._client.tab_id))
+        there = {one.photo.content for one in self._tiles}  # if the tab comes back to this very page
+        resumed = self._studio.drafts.resume(self.draft, self._client.tab_id or "")
+        found = [one for one in resumed if one.content not in there]
         for photo in found:
             tile = self._show(photo)
             if photo.verdict is not None:
@@ -126,8 +128,7 @@ class PhotoSection:
 
     def _remove(self, tile: _Tile) -> None:
         self._tiles.remove(tile)
-        self.draft.shown.remove(tile.photo)
-        self._studio.drafts.release(self.draft, tile.photo.key)
+        self._studio.drafts.release(self.draft, tile.photo)
         tile.root.delete()
         self._comparison = None
         self._changed()
@@ -136,8 +137,9 @@ class PhotoSection:
         """Make all photos a person's own, so that forgetting takes them; returns whether that could be done."""
         adopted = await ask(self._studio.drafts.adopt, self.draft, user_id, [one.photo.key for one in self._tiles])
         for tile in self._tiles:
-            if adopted and adopted[tile.photo.key] != tile.photo.key:
-                tile.photo.key = adopted[tile.photo.key]
+            own = (adopted or {}).get(tile.photo.key, tile.photo.key)  # none of a photo that was dropped meanwhile
+            if own != tile.photo.key:
+                tile.photo.key = own
                 tile.picture.props["src"] = picture_url(tile.photo.key, 320)
                 tile.picture.update()
         return adopted is not None

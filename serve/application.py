@@ -94,7 +94,7 @@ def build_application(bucket: Bucket, database: Database, settings: Settings, se
     rest = Rest(bucket, settings, serve, BodyReader(coming))
     add_rest(app, rest)
     add_routes(app, calls)
-    app.shorten(calls)
+    app.shorten(calls, varies=bool(serve.cors_origins))
     _add_own(app, metrics, store, serve)
     for kind, (status, headers) in STATUS.items():
         app.add_exception_handler(kind, _answering(status, headers))

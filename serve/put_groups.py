@@ -48,12 +48,15 @@ class PutGroups:
     async def _write(self) -> None:
         while self._waiting:
             group = self._take()
+            done: list[tuple[int, str] | Exception]
             try:
                 done = await run_in_threadpool(self._store.put_all, [put for put, _ in group])
-            except BaseException as error:
+            except asyncio.CancelledError:
                 for _, accepted in group:
-                    accepted.cancel(str(error))
+                    accepted.cancel()
                 raise
+            except Exception as error:  # noqa: BLE001 - raised to the caller of each; the next group goes on
+                done = [error] * len(group)
             for (_, accepted), outcome in zip(group, done, strict=True):
                 if accepted.done():
                     continue  # its call was given up; the put stays

@@ -22,10 +22,15 @@ class Application(FastAPI):
     """FastAPI that answers puts by itself, once it is told with which calls."""
 
     _calls: Operations | None = None
+    _varies = False
 
-    def shorten(self, calls: Operations) -> None:
-        """Answer puts with these calls from now on."""
-        self._calls = calls
+    def shorten(self, calls: Operations, varies: bool) -> None:
+        """Answer puts with these calls from now on.
+
+        Args:
+            varies: whether answers depend on the origin, and say so.
+        """
+        self._calls, self._varies = calls, varies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         queue = _find_queue(scope)
@@ -33,6 +38,8 @@ class Application(FastAPI):
             await super().__call__(scope, receive, send)
             return
         response = await self._put(self._calls, Request(scope, receive), *queue)
+        if self._varies:
+            response.headers.add_vary_header("Origin")
         await response(scope, receive, send)
 
     async def _put(self, calls: Operations, request: Request, service: str, side: Side) -> Response:

@@ -18,7 +18,7 @@ from serve.deliveries import Deliveries
 from serve.message import Message, decode_message, encode_message, message_key
 from serve.queue_index import Entry, IndexTaken, QueueIndex, ServiceQueue, Side
 from serve.sequence import IndexSequence
-from shared.buckets.base import Bucket, BucketError
+from shared.buckets.base import Bucket, BucketError, StoreUnavailable
 from shared.contract.manifests import Json, Manifest, failure, invalid_id, parse
 from shared.errors import PhotogError, RequestError
 
@@ -41,6 +41,23 @@ class Put:
     body: bytes
     tags: Mapping[str, str]
     priority: int
+
+
+@dataclass
+class _New:
+    """A put that is being written.
+
+    Attributes:
+        data: its record's object.
+        placed: whether that is surely in the bucket.
+        entered: whether its row is surely there as well.
+    """
+
+    record: Message
+    body: bytes
+    data: bytes
+    placed: bool = False
+    entered: bool = False
 
 
 class Store:
@@ -77,24 +94,19 @@ class Store:
     def put_all(self, puts: Sequence[Put]) -> list[tuple[int, str] | Exception]:
         """Accept puts as `put` does, with the syncs of all at once; return for each what `put` returns or raises."""
         outcomes = dict[int, tuple[int, str] | Exception]()
-        made = dict[int, tuple[Message, bytes]]()
+        made = dict[int, _New]()
         coming: Counter[ServiceQueue] = Counter()
         for number, one in enumerate(puts):
             try:
                 self._require_room(one.queue, coming[one.queue])
-                made[number] = self._make_record(one), one.body
+                made[number] = self._make_new(one)
             except Exception as error:  # noqa: BLE001 - the boundary between puts; raised to the caller of this one
                 outcomes[number] = error
             else:
                 coming[one.queue] += 1
-        together = self._write_together(made) if len(made) > 1 else set[int]()
-        for number, (record, body) in made.items():
-            try:
-                written = record if number in together else self._write_new(record, body)
-            except Exception as error:  # noqa: BLE001 - as above
-                outcomes[number] = error
-            else:
-                outcomes[number] = written.source or written.sink or 0, written.tags["requestId"]
+        if len(made) > 1:
+            self._write_together(list(made.values()))
+        outcomes |= self._write_each(made)
         for queue in coming:
             self._signal_change(queue)
         return [outcomes[number] for number in range(len(puts))]
@@ -102,6 +114,10 @@ class Store:
     def _require_room(self, queue: ServiceQueue, coming: int) -> None:
         if self.index.reaches(queue, self.longest_queue - coming):
             raise QueueFull(f"{queue} holds {self.longest_queue} entries, as many as are allowed; put again later")
+
+    def _make_new(self, one: Put) -> "_New":
+        record = self._make_record(one)
+        return _New(record, one.body, encode_message(record, one.body))
 
     def _make_record(self, one: Put) -> Message:
         fields = self._request(one.body) if one.queue.side == "source" else {"inline": True}
@@ -119,23 +135,59 @@ class Store:
             **fields,
         )
 
-    def _write_new(self, record: Message, body: bytes) -> Message:
-        try:
-            return self._write(record, body, self.index.add)
-        except sqlite3.Error:  # such as a full disk: a put that was reported as not accepted must not run
-            self.bucket.delete(record.key)
-            raise
+    def _write_together(self, new: Sequence["_New"]) -> None:
+        """Write records and their rows; what cannot be written together is left to be written one by one."""
+        with contextlib.suppress(BucketError, StateUnavailable, sqlite3.Error, OSError):
+            self.bucket.put_all({one.record.key: one.data for one in new})
+            for one in new:
+                one.placed = True
+            taken = self.index.add_all([(one.record, len(one.data)) for one in new])
+            again = {one.record.uuid for one in taken}
+            for one in new:
+                one.entered = one.record.uuid not in again
 
-    def _write_together(self, made: Mapping[int, tuple[Message, bytes]]) -> set[int]:
-        """Write records and their rows; return those that are in both. The others are left to be written one by one."""
-        data = {number: encode_message(record, body) for number, (record, body) in made.items()}
-        try:
-            self.bucket.put_all({made[number][0].key: text for number, text in data.items()})
-            taken = self.index.add_all([(made[number][0], len(text)) for number, text in data.items()])
-        except (BucketError, StateUnavailable, sqlite3.Error, OSError):
-            return set()
-        again = {one.record.uuid for one in taken}
-        return {number for number, (record, _) in made.items() if record.uuid not in again}
+    def _write_each(self, made: Mapping[int, "_New"]) -> dict[int, tuple[int, str] | Exception]:
+        """Write what is still missing of each put; return for each what `put` returns or raises.
+
+        Once the whole store is away, the others are refused without asking it again, which may take long each time.
+        """
+        outcomes = dict[int, tuple[int, str] | Exception]()
+        refused = list[Message]()
+        away: StoreUnavailable | None = None
+        for number, one in made.items():
+            try:
+                written = self._write_new(one, away)
+            except Exception as error:  # noqa: BLE001 - as in `put_all`
+                outcomes[number] = error
+                refused.append(one.record)
+                away = error if isinstance(error, StoreUnavailable) else away
+            else:
+                outcomes[number] = written.source or written.sink or 0, written.tags["requestId"]
+        self._take_back(refused)
+        return outcomes
+
+    def _write_new(self, one: "_New", away: StoreUnavailable | None) -> Message:
+        if one.entered:
+            return one.record
+        if not one.placed:
+            if away is not None:
+                raise away
+            self.bucket.put(one.record.key, one.data)
+        return self._enter(one.record, one.body, len(one.data), self.index.add)
+
+    def _take_back(self, refused: Iterable[Message]) -> None:
+        """Delete what may have been written of puts that were not accepted: their senders put again."""
+        for record in refused:
+            try:
+                self.bucket.delete(record.key)
+            except StoreUnavailable as error:
+                log.error("puts that were not accepted may lie in the bucket, and are then worked on: %s", error)
+                return
+            except (BucketError, OSError) as error:
+                log.error("%s was not accepted; delete it, or it may be worked on: %s", record.key, error)
+            else:
+                with contextlib.suppress(StateUnavailable, sqlite3.Error):  # a row without a record is not worked on
+                    self.index.remove([record.uuid])
 
     def answer(self, one: Entry, error: Json | None = None) -> Message | None:
         """Give a put its place in the sink, once; return its record, or None if it was taken back. Raises NotAMessage.
@@ -231,7 +283,7 @@ class Store:
                 size = len(data)
             else:
                 return record
-        raise StateUnavailable(f"{record.key} is in the bucket and cannot be entered into the state; ask again")
+        raise StateUnavailable(f"{record.key} cannot be entered into the state; ask again")
 
     def _move(self, record: Message, sides: list[Side]) -> Message:
         return record.model_copy(

@@ -208,7 +208,8 @@ def _identify(folder: Path) -> tuple[int, int] | None:
 
 
 def _mtime(folder: str) -> int:
+    """Return when a folder was changed; 0 if that cannot be told, as when a file or a loop of links has its place."""
     try:
         return os.stat(folder).st_mtime_ns
-    except FileNotFoundError:
+    except OSError:
         return 0

@@ -264,6 +264,7 @@ class ScanTrigger:
         made = self._beside.take()
         if made is None and due and not self._beside.busy:
             self._arrived = set()
+            self._settled.begin_listing()
             if self._is_long:
                 self._beside.begin(self._make_listing)
             else:

@@ -27,7 +27,7 @@ class SettledIndex:
         self._bucket, self._key = bucket, index_key(function)
         self._marks: set[bytes] = set()
         self._present: set[bytes] = set()
-        self._recent: set[bytes] = set()  # added since the last `keep`
+        self._recent: set[bytes] = set()  # added since the last `begin_listing`
         self._unsaved = 0
 
     def __contains__(self, info: ObjectInfo) -> bool:
@@ -44,14 +44,17 @@ class SettledIndex:
         self._recent.add(marked)
         self._unsaved += 1
 
+    def begin_listing(self) -> None:
+        """Say that a listing begins, which `keep` is told of; what is settled from now on may be newer than it."""
+        self._recent = set()
+
     def keep(self, present: set[bytes]) -> None:
         """Forget all manifests but those with these marks, as the others are gone or changed.
 
-        What was added since the last time stays too: it may be newer than the listing that says what is present.
+        What was added since the listing began stays too.
         """
         self._present = present
         self._marks &= present | self._recent
-        self._recent = set()
 
     def load(self) -> None:
         """Load what an earlier worker has saved."""

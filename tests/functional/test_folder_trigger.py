@@ -284,3 +284,17 @@ def test_many_manifests_are_listed_rarely_and_what_no_watcher_tells_of_is_found_
         look()
     assert bucket.head("results/check/a/result.json"), "no watcher has told of it"
     assert trigger._listed_at - clock() <= 2 * 2, "it changed a moment ago, when others may have come unseen"
+
+
+@pytest.mark.parametrize("replace", [lambda path: path.write_bytes(b"x"), lambda path: path.symlink_to(path.name)])
+def test_a_folder_that_is_replaced_by_something_else_stops_nothing(bucket, replace):
+    clock, stop = Clock(), threading.Event()
+    (folder(bucket, "sub", "deep") / "r1.json").write_bytes(manifest("r1"))
+    trigger, receive = FolderTrigger(bucket, "check", SCAN, clock), invocation(bucket, Echo()).receive
+    trigger.scan(receive, stop)
+    shutil.rmtree(folder(bucket, "sub"))
+    replace(folder(bucket) / "sub")
+    (folder(bucket) / "r2.json").write_bytes(manifest("r2"))
+    clock.now += 5
+    trigger.scan(receive, stop)
+    assert bucket.head("results/check/r2/result.json")

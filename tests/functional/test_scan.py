@@ -1,5 +1,6 @@
 """A worker that scans a bucket: a failing key stops no other, and old answers cost nothing."""
 
+import hashlib
 import json
 import threading
 from collections import Counter
@@ -366,3 +367,32 @@ def test_a_half_written_manifest_is_not_refused_because_the_last_listing_is_old(
     trigger.scan(receive, STOP)
     assert answered(bucket, "half")
     assert [*bucket.folders("results/check/")] == ["half"], "and nothing else was"
+
+
+class ContentTagged(MemoryBucket):
+    """A bucket whose etags are those of the contents, like S3's."""
+
+    def _store(self, key, data):
+        super()._store(key, data)
+        stored, info = self._objects[key]
+        self._objects[key] = stored, info._replace(etag=hashlib.md5(data).hexdigest())
+
+
+def test_a_request_that_was_erased_and_is_sent_again_as_it_was_is_answered_again():
+    bucket, clock = ContentTagged(), Clock()
+    trigger, receive = ScanTrigger(bucket, "check", SCAN, clock), invocation(bucket, Echo()).receive
+
+    def look() -> None:
+        clock.now += 1
+        trigger.scan(receive, STOP)
+
+    look()
+    drop(bucket, "r1")
+    look()
+    assert answered(bucket, "r1")
+    for info in list(bucket.list("")):
+        bucket.delete(info.key)
+    look()
+    drop(bucket, "r1")
+    look()
+    assert answered(bucket, "r1")

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from serve.database import Database, StateInUse
+from serve.database import Database, StateInUse, StateUnavailable
 from serve.dispatcher import STORE_BROKEN, Dispatcher
 from serve.message import decode_message
 from serve.metrics import Metrics
@@ -15,7 +15,7 @@ from serve.put_groups import PutGroups
 from serve.queue_index import QueueIndex, ServiceQueue
 from serve.sequence import IndexSequence
 from serve.store import Put, QueueFull, Store
-from shared.buckets import BucketError, MemoryBucket
+from shared.buckets import BucketError, MemoryBucket, StoreUnavailable
 from shared.contract.manifests import canonical_hash, parse
 from shared.events import ObjectCreated
 from tests.echo import Echo, invocation, until
@@ -415,6 +415,99 @@ def test_puts_whose_common_writing_breaks_off_are_written_one_by_one(tmp_path):
     assert sum(1 for _ in bucket.list("queue/photog_check/")) == 3
 
 
+class FillingBucket(MemoryBucket):
+    """Takes so many objects, then neither one more nor a change of one."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def put(self, key, data):
+        if key.startswith("queue/photog_check/"):
+            if self.room == 0:
+                raise StoreUnavailable("the disk is full")
+            self.room -= 1
+        super().put(key, data)
+
+
+@pytest.mark.parametrize("number", [1, 4])
+def test_a_put_that_was_not_accepted_leaves_nothing_that_would_run(tmp_path, number, monkeypatch):
+    """Its sender puts again, so it would run two times after the next start."""
+    bucket = FillingBucket(2)
+    store = Store(bucket, Database(tmp_path, bucket.address), {"photog_check": "check"}, 100)
+    source = ServiceQueue("photog_check", "source")
+    puts = [Put(source, request(f"r{one}").encode(), {}, 0) for one in range(number)]
+
+    def lose(record, size):
+        raise StateUnavailable("its disk fails")
+
+    monkeypatch.setattr(store.index, "add", lose)
+    outcomes = store.put_all(puts)
+    assert all(isinstance(one, StoreUnavailable | StateUnavailable) for one in outcomes)
+    assert list(bucket.list("queue/photog_check/")) == []
+    assert store.index.find(source, 0, 10, {}) == []
+
+
+def test_puts_that_are_in_the_bucket_already_are_not_written_again(tmp_path, monkeypatch):
+    """They may have been found there meanwhile, and answered, and taken out."""
+    bucket = GroupingBucket()
+    store = Store(bucket, Database(tmp_path, bucket.address), {"photog_check": "check"}, 100)
+    source = ServiceQueue("photog_check", "source")
+
+    def find_damaged(records):
+        assert sum(1 for _ in bucket.list("queue/photog_check/")) == 3
+        monkeypatch.setattr(bucket, "put", None)
+        raise StateUnavailable("it is made anew")
+
+    monkeypatch.setattr(store.index, "add_all", find_damaged)
+    outcomes = store.put_all([Put(source, request(f"r{number}").encode(), {}, 0) for number in range(3)])
+    assert [row.uuid for row in store.index.find(source, 0, 10, {})] == [identity for _, identity in outcomes]
+
+
+def test_a_group_of_puts_asks_a_store_that_is_away_once_for_all(tmp_path):
+    class Away(MemoryBucket):
+        asked = 0
+
+        def put(self, key, data):
+            if key.startswith("queue/photog_check/"):
+                self.asked += 1
+                raise StoreUnavailable("no answer in 10 s")
+            super().put(key, data)
+
+        def delete(self, key):
+            self.asked += 1
+            raise StoreUnavailable("no answer in 10 s")
+
+    bucket = Away()
+    store = Store(bucket, Database(tmp_path, bucket.address), {"photog_check": "check"}, 100)
+    source = ServiceQueue("photog_check", "source")
+    outcomes = store.put_all([Put(source, request(f"r{number}").encode(), {}, 0) for number in range(64)])
+    assert all(isinstance(one, StoreUnavailable) for one in outcomes)
+    assert bucket.asked <= 3
+
+
+def test_a_group_of_puts_that_fails_as_a_whole_fails_each_with_its_error_and_the_next_group_is_written():
+    class Broken(Store):
+        def __init__(self):
+            self.groups = list[int]()
+
+        def put_all(self, puts):
+            self.groups.append(len(puts))
+            if len(self.groups) == 1:
+                raise MemoryError("no memory for a group")
+            return [(0, put.body.decode()) for put in puts]
+
+    async def run() -> list[object]:
+        waiting, source = PutGroups(Broken()), ServiceQueue("photog_check", "source")
+        return await asyncio.gather(
+            *(waiting.add(Put(source, b"x" * 5_000_000, {}, 0)) for _ in range(3)), return_exceptions=True
+        )
+
+    first, *others = asyncio.run(run())
+    assert isinstance(first, MemoryError)
+    assert [index for index, _ in others] == [0, 0]
+
+
 def test_a_queue_is_full_at_its_limit_whatever_the_gaps_of_its_indexes(tmp_path):
     bucket = MemoryBucket()
     store = Store(bucket, Database(tmp_path, bucket.address), {"photog_check": "check"}, 100)
@@ -479,3 +572,9 @@ def test_a_put_is_answered_alike_on_the_short_way_and_on_the_usual_one(served, p
     if status != 200:
         assert short.text == usual.text
     assert short.headers.keys() == usual.headers.keys()
+
+
+def test_answers_to_puts_vary_by_origin_where_browsers_may_call(tmp_path):
+    with Served(tmp_path, cors_origins=["https://a.example"]).running() as client:
+        assert client.post(INPUT, content=b"{}").headers["Vary"] == "Origin"
+        assert client.post(INPUT, content=b"{}", headers={"Authorization": "wrong"}).headers["Vary"] == "Origin"

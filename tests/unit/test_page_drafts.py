@@ -99,7 +99,7 @@ def test_without_a_name_nothing_but_the_portrait_stays_once_it_is_made_and_the_t
 def test_a_photo_that_is_removed_from_the_tab_goes_and_the_others_stay(studio):
     draft = studio.drafts.begin()
     first, second = drop(studio, draft, FACE, OTHER)
-    studio.drafts.release(draft, first)
+    studio.drafts.release(draft, DroppedPhoto("a.jpg", first, "c1"))
     studio.drafts.tidy()
     assert [key for key in listed(studio) if key.startswith(keys.PHOTOS)] == [second]
 
@@ -182,3 +182,29 @@ def test_a_photo_that_is_the_persons_already_is_shown_again_but_stays_when_the_t
     studio.drafts.close(draft)
     studio.drafts.tidy()
     assert listed(studio) == [photo.key]
+
+
+def test_a_tab_without_a_name_takes_over_nothing_and_a_photo_of_it_stays(studio):
+    """A client that is no browser may send no name, as others that are not connected yet have none."""
+    other, nameless = studio.drafts.begin(), studio.drafts.begin()
+    photo = show(other, studio, FACE)
+    assert studio.drafts.resume(nameless, "") == []
+    assert studio.drafts.resume(nameless, "") == []
+    late = show(other, studio, OTHER)
+    studio.drafts.tidy()
+    assert {photo.key, late.key} <= set(listed(studio))
+    assert other.shown == [photo, late]
+
+
+def test_a_page_that_comes_back_after_it_was_loaded_anew_has_its_photos_again_and_they_stay(studio):
+    """A browser may keep a page that was left, and show it again by its button to go back."""
+    left, anew = studio.drafts.begin(), studio.drafts.begin()
+    studio.drafts.resume(left, "tab")
+    photo = show(left, studio, FACE)
+    assert studio.drafts.resume(anew, "tab") == [photo]
+    studio.drafts.release(left, photo)
+    assert studio.drafts.resume(left, "tab") == [photo]
+    studio.drafts.close(anew)
+    late = show(left, studio, OTHER)
+    studio.drafts.tidy()
+    assert {photo.key, late.key} <= set(listed(studio))
