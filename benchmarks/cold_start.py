@@ -116,9 +116,10 @@ def wait_for(
         started = time.monotonic()
         worker = subprocess.Popen(
             [sys.executable, "-m", "shared.cli", "worker", function, folder],
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,
+            process_group=0,
         )
         try:
             while not there(bucket, is_there):

@@ -16,8 +16,9 @@ The script cannot load portrait-tiny, whose autoencoder has no distribution. Its
 constant rate of 5e-4, batches of 4, and every time step and pixel alike, in our loop, on our crops and cached latents.
 
 A row has the CPU seconds of the updates alone, the held-out loss by the default plan's weights, with the same noise for
-all plans, and the similarity to the held-out photos of 4 pictures, as validation measures it. OUT keeps a line for each
-measurement, so a run that was ended goes on where it was.
+all plans, the similarity of 4 pictures as validation measures it, and the score by which a training selects its
+checkpoint, without the part for diversity; `best` is that of each person's better checkpoint so far. OUT keeps a
+line for each measurement, so a run that was ended goes on where it was.
 """
 
 import argparse
@@ -40,6 +41,7 @@ from functions.train.lora import add_adapter
 from functions.train.loss import DiffusionLoss
 from functions.train.optimizer_steps import OptimizerSteps
 from functions.train.plan import TrainingPlan
+from functions.train.selection import COPY_FREE
 from functions.train.training_inputs import (
     TrainingInputs,
     embed_prompts,
@@ -183,17 +185,32 @@ def rows(out: Path) -> Iterator[dict[str, Any]]:
 def report(out: Path) -> None:
     """Print the means over people by plan and step; a person counts if all the plan's steps were measured."""
     latest = {(row["plan"], row["person"], row["share"]): row for row in rows(out)}
-    print(f"{'plan':<22}{'people':>7}{'step':>6}{'CPU s':>8}{'held-out loss':>15}{'similarity':>12}{'copying':>9}")
+    print(f"{'plan':<22}{'people':>7}{'step':>6}{'CPU s':>8}{'held-out loss':>15}{'similarity':>12}", end="")
+    print(f"{'score':>8}{'best':>8}")
     for plan, changes in PLANS.items():
+        steps = changes.get("steps", STEPS)
         people = [who for name, who, share in latest if (name, share) == (plan, MEASURED[-1])]
-        for share in MEASURED if people else ():
+        score = {who: score_of([latest[plan, who, share] for share in MEASURED]) for who in people}
+        for index, share in enumerate(MEASURED if people else ()):
             of = [latest[plan, who, share] for who in people]
-            mean = {name: statistics.mean(row[name] or 0.0 for row in of) for name in ("seconds", "loss", "similarity")}
-            copied = [row["copying"] for row in of if row["copying"] is not None]
+            figures = ("seconds", "loss", "similarity")
+            mean = {name: statistics.mean(row[name] or 0.0 for row in of) for name in figures}
+            reached = statistics.mean(score[who][index] for who in people)
+            best = statistics.mean(max(score[who][1 : index + 1], default=score[who][0]) for who in people)
             print(
-                f"{plan:<22}{len(people):>7}{changes.get('steps', STEPS) * share // STEPS:>6}{mean['seconds']:>8.1f}"
-                f"{mean['loss']:>15.4f}{mean['similarity']:>12.3f}{statistics.mean(copied) if copied else 0:>9.3f}"
+                f"{plan:<22}{len(people):>7}{steps * share // STEPS:>6}{mean['seconds']:>8.1f}"
+                f"{mean['loss']:>15.4f}{mean['similarity']:>12.3f}{reached:>8.3f}{best:>8.3f}"
             )
+
+
+def score_of(course: list[dict[str, Any]]) -> list[float]:
+    """Return the score of each measurement of a training, as `CheckpointSelection.score` without diversity."""
+    found = []
+    for index, row in enumerate(course):
+        lowest = min((before["loss"] for before in course[:index]), default=row["loss"])
+        copied = max(0.0, (row["copying"] or 0.0) - COPY_FREE)
+        found.append((row["similarity"] or 0.0) - copied - max(0.0, row["loss"] / lowest - 1))
+    return found
 
 
 if __name__ == "__main__":

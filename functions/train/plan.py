@@ -17,6 +17,9 @@ SMALL_PLAN: dict[str, Any] = {
     "targets": (*ATTENTION, "ff.net.0.proj", "ff.net.2"),
     "learning_rate": 3e-3,
     "crops": 4,
+    # on a CPU a pass costs what its pictures cost: 400 steps with 2 instead of 4 take 0.6 of the time, and the best
+    # checkpoint's score on photos of six people that were held out is 0.356 against 0.349
+    "batch": 2,
 }
 SMALL = 256  # largest working size of models like the embedded one, with narrow layers and almost free crops
 

@@ -26,7 +26,7 @@ def sample_pictures(
     strength: float,
     steps: int,
 ) -> torch.Tensor:
-    """Denoise a batch of latents.
+    """Denoise a batch of latents, with guidance where `generate` has it.
 
     Args:
         model: the base model, with or without an active adapter.
@@ -43,15 +43,17 @@ def sample_pictures(
     latents = noise if strength >= 1 else schedule.add_noise(starts, noise, 0)
     for step, time in enumerate(copy_to_device(schedule.times, model.device)):
         seen = schedule.scale_input(latents, step).to(model.dtype)
-        latents = schedule.step(_predict(model, words, seen, time), latents, step)
+        guided = model.working.is_guided(schedule.noise_over_signal(step))
+        latents = schedule.step(_predict(model, words, seen, time, guided), latents, step)
     return latents
 
 
-def _predict(model: DiffusionModel, words: PromptEmbeddings, seen: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
-    scale = model.working.guidance
+def _predict(
+    model: DiffusionModel, words: PromptEmbeddings, seen: torch.Tensor, time: torch.Tensor, guided: bool
+) -> torch.Tensor:
     prompt = words.prompt.expand(len(seen))
-    if scale <= 1:
+    if not guided:
         return model.predict(seen, time, prompt).float()
     both = words.negative.expand(len(seen)).concatenate(prompt)
     negative, positive = model.predict(torch.cat([seen, seen]), time, both).float().chunk(2)
-    return guide(negative, positive, scale)
+    return guide(negative, positive, model.working.guidance)

@@ -19,10 +19,11 @@ import numpy as np
 import onnxruntime
 
 from shared.faces.base import Box
-from shared.faces.face_crop import ResizedCrop, crop_face_quickly, halve
+from shared.faces.face_crop import ResizedCrop, crop_face_quickly
 from shared.faces.onnx_sessions import open_session
 from shared.faces.rotation import measure_eye_tilt, turn_back, turn_upright, wrap_angle
 from shared.imaging.array_types import Image, Points
+from shared.imaging.reduction import halve
 from shared.settings import FaceSettings
 
 SEARCHED_SIDE = 893  # pixels, long side from which the windows are cut, twice as large as the network's input

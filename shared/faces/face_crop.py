@@ -7,6 +7,7 @@ import numpy as np
 
 from shared.faces.base import Box
 from shared.imaging.array_types import Image, Points
+from shared.imaging.reduction import halve
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +84,3 @@ def crop_face_quickly(image: Image, box: Box, face: int, side: int) -> ResizedCr
     moved = Box(box.left - left, box.top - top, box.right - left, box.bottom - top)
     view = crop_face(small, moved.scaled(1 / times), face, side)
     return ResizedCrop(view.image, left + view.left * times, top + view.top * times, view.factor / times)
-
-
-def halve(image: Image) -> Image:
-    """Halve a picture; each pixel is the mean of four, and an odd last row or column is dropped."""
-    height, width = image.shape[0] // 2, image.shape[1] // 2
-    return cv2.resize(image[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)

@@ -1,5 +1,6 @@
 """The only place where a picture's floats become bytes; NaN and infinity raise and do not become black pixels."""
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,3 +25,19 @@ def round_to_levels(values: NDArray[np.floating]) -> Image:
     """
     levels: Image = np.clip(np.rint(require_finite(values)), 0, 255).astype(np.uint8)
     return levels
+
+
+def round_shares(shares: NDArray[np.float32]) -> Image:
+    """Round finite floats, in shares of the brightest level of at least 0, to 8 bits; what is above 1 is clipped."""
+    levels: Image = cv2.convertScaleAbs(shares, alpha=255)
+    return levels
+
+
+def add_change(picture: Image, change: NDArray[np.float32]) -> Image:
+    """Return a picture, uint8, plus a change of the same shape in levels, rounded and clipped.
+
+    Raises:
+        PictureFailed: a value is NaN or infinite.
+    """
+    changed: Image = cv2.add(picture, require_finite(change), dtype=cv2.CV_8U)
+    return changed

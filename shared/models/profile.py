@@ -26,3 +26,10 @@ class ModelProfile(BaseModel):
     negative_prompt: str = Field(
         "blurry, deformed, lowres", description="must not contain words that would remove glasses or age"
     )
+
+    def is_guided(self, noise_over_signal: float) -> bool:
+        """Return whether guidance matters at this ratio of noise to signal."""
+        if self.guidance <= 1 or self.guided is None:
+            return self.guidance > 1
+        lowest, highest = self.guided
+        return lowest < noise_over_signal <= highest

@@ -186,7 +186,7 @@ def test_a_mask_of_which_nothing_is_where_the_face_moves_stays_as_it_is(template
     height, width = 300, 900
     face = template.landmarks - template.landmarks.min(axis=0) + [400, 40]
     movement = plan_movement(face, face + np.linspace(0, 6, len(face))[:, None], (height, width))
-    assert movement.corner[1] == 0 < movement.corner[0]
+    assert movement.part[0].start == 0 < movement.part[1].start
     mask = np.zeros((height, width), np.float32)
     if place is not None:
         mask[place] = 1

@@ -6,7 +6,7 @@ import pytest
 
 from functions.generate import output
 from functions.generate.face import light
-from functions.generate.face.strips import PIXELS, RowEnlarger, blend, copy_where, list_strips
+from functions.generate.face.strips import PIXELS, RowEnlarger, blend, copy_where, list_patches, list_strips
 from tests import pictures
 
 SIZE = (211, 330)  # a few strips, the last of them smaller
@@ -33,6 +33,19 @@ def test_enlarged_rows_are_those_of_a_whole_resize(shape: tuple[int, ...]) -> No
     whole = np.concatenate([low.cut(rows) for rows in list_strips(SIZE)])
     expected = cv2.resize(small, SIZE[::-1], interpolation=cv2.INTER_LINEAR)
     assert np.abs(whole - expected).max() < 1e-5
+
+
+@pytest.mark.parametrize("size", [SIZE, (900, 1400), (41, 62)])
+def test_patches_cover_each_pixel_of_an_enlarged_mask_once(size: tuple[int, int]) -> None:
+    small = np.zeros((40, 61), np.float32)
+    cv2.ellipse(small, (30, 22), (9, 14), 20, 0, 360, 1, -1)
+    covered = np.zeros(size, int)
+    for rows, columns in list_patches(small, size):
+        covered[rows, columns] += 1
+    assert covered.max() == 1
+    assert covered[cv2.resize(small, size[::-1], interpolation=cv2.INTER_LINEAR) > 0].min() == 1
+    assert covered.mean() < 0.4  # all that is as high as the mask would be 0.7
+    assert list(list_patches(np.zeros_like(small), size)) == []
 
 
 def test_a_blend_is_a_linear_mix() -> None:
@@ -63,3 +76,10 @@ def test_a_photo_and_a_drawing_are_written_without_loss() -> None:
         read = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))
         assert np.array_equal(read[..., ::-1], image)
     assert len(output.encode_png(flat)) < flat.size / 100
+
+
+def test_a_portrait_before_a_plain_wall_is_searched_for_runs() -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (300, 400, 3), dtype=np.uint8)
+    wall = noise.copy()
+    wall[:, 50:] = (200, 190, 180)
+    assert len(output.encode_png(wall)) < 0.25 * len(output.encode_png(noise))

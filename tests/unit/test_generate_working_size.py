@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from functions.generate.face import crop as face_crop
-from functions.generate.face.working_size import WorkingSize
+from functions.generate.face.working_size import WorkingSize, overlap, shift
 from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse
 from functions.generate.fusion.warp import Projection
 from shared.faces.base import largest
@@ -31,6 +31,13 @@ def test_a_part_covers_all_pixels_that_its_values_reach():
     reached[rows, columns] = 0
     assert not reached.any()
     assert working.cover((slice(0, working.small[0]), slice(0, working.small[1]))) == (slice(0, 230), slice(0, 310))
+
+
+def test_parts_overlap_and_are_counted_from_another_corner():
+    one, other = (slice(2, 9), slice(5, 8)), (slice(4, 20), slice(0, 6))
+    assert overlap(one, other) == (slice(4, 9), slice(5, 6))
+    assert overlap(one, (slice(20, 30), slice(0, 3))) == (slice(20, 20), slice(5, 5))
+    assert shift(one, -2, 1) == (slice(0, 7), slice(6, 9))
 
 
 def test_a_large_plane_is_averaged_to_the_same_places():

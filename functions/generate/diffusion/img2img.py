@@ -198,7 +198,7 @@ class Diffuser:
         for index, time in enumerate(device_times):
             seen = schedule.scale_input(current, index).to(self._model.dtype)
             residuals = self._run_controls(sample, seen, time, denoising.diffusion, index, len(schedule))
-            guided = self._is_guided(schedule.noise_over_signal(index))
+            guided = self._model.working.is_guided(schedule.noise_over_signal(index))
             made = self._predict(sample, seen, time, residuals, guided).float()
             current = schedule.step(made, current, index, sample.generators)
             current = sample.mask * current + (1 - sample.mask) * schedule.add_noise(latents, noise, index + 1)
@@ -222,14 +222,6 @@ class Diffuser:
         both = model.predict(twice, time, sample.both, residuals and residuals.after_nothing())
         without, with_words = both.chunk(2)
         return guide(without, with_words, model.working.guidance)
-
-    def _is_guided(self, noise_over_signal: float) -> bool:
-        """Return whether guidance matters at this ratio of noise to signal."""
-        working = self._model.working
-        if working.guidance <= 1 or working.guided is None:
-            return working.guidance > 1
-        lowest, highest = working.guided
-        return lowest < noise_over_signal <= highest
 
     def _to_tensor(self, pictures: NDArray[np.uint8]) -> torch.Tensor:
         """Convert pictures, uint8, (B, H, W, 3), to float32 in [0, 1], (B, 3, H, W), on the model's device."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from functions.generate.face.strips import list_strips, repeat
 from shared.faces import Box
 from shared.imaging.array_types import Image, Mask, Points
-from shared.imaging.quantization import round_to_levels
+from shared.imaging.quantization import add_change
 from shared.models.base_model import Conditioning
 
 PromptPair = tuple[Conditioning, Conditioning]
@@ -75,9 +75,7 @@ class InpaintRegion:
             there = slice(rows.start + strip.start, rows.start + strip.stop)
             share = self.mask[there, columns]
             if share.any():
-                change = part[strip] * repeat(share)
-                change += self.image[there, columns]
-                result[there, columns] = round_to_levels(change)
+                result[there, columns] = add_change(self.image[there, columns], part[strip] * repeat(share))
         return result
 
 
@@ -92,7 +90,7 @@ def cut_square(picture: Image | Mask, square: Box, size: int) -> Any:
     inside = picture[max(top, 0) : max(min(bottom, height), 0), max(left, 0) : max(min(right, width), 0)]
     room = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
     if max(room[:2]) < inside.shape[0] and max(room[2:]) < inside.shape[1]:
-        cut = cv2.copyMakeBorder(inside, *room, cv2.BORDER_REFLECT_101)
+        cut = cv2.copyMakeBorder(inside, *room, cv2.BORDER_REFLECT_101) if any(room) else inside
     else:  # what is mirrored does not all lie in the square
         rows, columns = _mirror(np.arange(top, bottom), height), _mirror(np.arange(left, right), width)
         cut = np.ascontiguousarray(picture[rows[:, None], columns[None, :]])

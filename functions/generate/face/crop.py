@@ -92,6 +92,11 @@ class FaceCrop:
         return light.to_lab(self.image)
 
     @cached_property
+    def lightness(self) -> light.Lightness:
+        """The lightness of the crop's pixels, (h, w): the detail of a large face is in it, and no color is needed."""
+        return light.to_lightness(self.image)
+
+    @cached_property
     def face(self) -> Mask:
         """The mask `masks.face`, (h, w)."""
         return self.outline()
@@ -137,12 +142,12 @@ class FaceCrop:
         """
         skin = self.small.skin * (1 - self.working.reduce(self.cut(self.facial_hair.mask)))
         part = self.working.cover(masks.bounds(skin, light.BANDS[-1] * light.SEEN * self.small.width))
-        return light.measure_grain(self.lab[..., 0][part], self.working.enlarge(skin)[part], width)
+        return light.measure_grain(self.lightness[part], self.working.enlarge(skin)[part], width)
 
     @cached_property
     def sharpness(self) -> float:
         """How much fine detail the face has, without that of facial hair; see `light.measure_sharpness`."""
-        return light.measure_sharpness(self.lab[..., 0], self.face * (1 - self.cut(self.facial_hair.mask)))
+        return light.measure_sharpness(self.lightness, self.face * (1 - self.cut(self.facial_hair.mask)))
 
     def outline(self, margin: float = masks.FACE_MARGIN) -> Mask:
         """Return the mask `masks.face`, (h, w), that stays `margin` face widths inside the outline."""

@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.imaging.reduction import reduce_by_area
+
 Plane = NDArray[np.float32]
 """(H, W) or (H, W, channels)."""
 
@@ -17,8 +19,8 @@ def blur(plane: Plane, sigma: float) -> Plane:
     if sigma <= DIRECT:
         direct: Plane = cv2.GaussianBlur(plane, (0, 0), sigma)
         return direct
-    size = tuple(max(1, round(side * REDUCED / sigma)) for side in plane.shape[1::-1])
-    small = cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
+    height, width = (max(1, round(side * REDUCED / sigma)) for side in plane.shape[:2])
+    small = reduce_by_area(plane, (height, width))
     small = cv2.GaussianBlur(small, (0, 0), float(np.sqrt(REDUCED**2 - RESAMPLING)))
     wide: Plane = cv2.resize(small, plane.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     return wide

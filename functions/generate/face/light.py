@@ -12,7 +12,7 @@ from functions.generate.face.gaussian import blur
 from functions.generate.face.strips import RowEnlarger, list_strips, repeat
 from functions.generate.face.working_size import WorkingSize
 from shared.imaging.array_types import Image, Mask
-from shared.imaging.quantization import require_finite, round_to_levels
+from shared.imaging.quantization import require_finite, round_shares
 
 Lab = NDArray[np.float32]
 """(H, W, 3): lightness 0 to 100, a and b about -128 to 127."""
@@ -34,6 +34,12 @@ GRAIN_SIDE = 1000  # pixels per row sampled to measure grain
 DARKEST = 0.25  # darkest share of the bare face that is left out, since it may be a beard
 BANDS = (0.004, 0.012)  # sigmas in face widths that bound the bands of detail: film grain, then pores and lashes
 FINEST = 0.4  # pixels; a narrower Gaussian changes nothing
+SHARES = np.arange(256, dtype=np.float32) * np.float32(1 / 255)  # of the brightest level, by level
+# linear light of each level, as sRGB defines it; its weights in the luminance; up to which luminance the lightness is
+# proportional to it, and by how much
+LINEAR = np.where(SHARES <= 0.04045, SHARES / 12.92, ((SHARES + 0.055) / 1.055) ** 2.4).astype(np.float32)
+LUMINANCE = np.array([[0.212671, 0.715160, 0.072169]], np.float32)
+DIMMEST, DIMMEST_SLOPE = 216 / 24389, 24389 / 27
 SEEN = 4.0  # sigmas; what is farther away has no effect on a Gaussian
 GRAIN_GAIN = (0.7, 2.2)  # bounds of the factor on a band
 EDGE = 4.0  # in units of the grain's strength; stronger detail is an edge
@@ -52,8 +58,21 @@ def to_lab(image: Image) -> Lab:
     """Convert RGB, uint8, to LAB, float32."""
     lab = np.empty(image.shape, np.float32)
     for rows in list_strips(image.shape):
-        lab[rows] = cv2.cvtColor(np.multiply(image[rows], np.float32(1 / 255), dtype=np.float32), cv2.COLOR_RGB2LAB)
+        lab[rows] = cv2.cvtColor(cv2.LUT(image[rows], SHARES), cv2.COLOR_RGB2LAB)
     return lab
+
+
+def to_lightness(image: Image) -> Lightness:
+    """Convert RGB, uint8, to the lightness of LAB alone, float32, (H, W), in a fifth of the time of `to_lab`."""
+    lightness = np.empty(image.shape[:2], np.float32)
+    for rows in list_strips(image.shape):
+        shining = cv2.transform(cv2.LUT(image[rows], LINEAR), LUMINANCE)
+        made = np.cbrt(shining)
+        made *= 116
+        made -= 16
+        np.copyto(made, shining * np.float32(DIMMEST_SLOPE), where=shining < DIMMEST)
+        lightness[rows] = made
+    return lightness
 
 
 def to_rgb(lab: Lab) -> Image:
@@ -65,10 +84,15 @@ def to_rgb(lab: Lab) -> Image:
     image = np.empty(lab.shape, np.uint8)
     for rows in list_strips(lab.shape):
         # checked first: the conversion would turn values that are not finite into black
-        rgb = cv2.cvtColor(require_finite(lab[rows]), cv2.COLOR_LAB2RGB)
-        rgb *= 255
-        image[rows] = round_to_levels(rgb)
+        image[rows] = round_shares(cv2.cvtColor(require_finite(lab[rows]), cv2.COLOR_LAB2RGB))
     return image
+
+
+def to_levels(lab: Lab) -> NDArray[np.float32]:
+    """Convert LAB, float32, to RGB in levels that are not rounded, 0 to 255."""
+    rgb: NDArray[np.float32] = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
+    rgb *= 255
+    return rgb
 
 
 def limit_overshoot(raised: Lightness, lightness: Lightness, share: float, radius: float) -> Lightness:
@@ -237,9 +261,7 @@ def shift_light(drawn: Lab, low: Sequence[NDArray[np.float32]], tone: Tone = ORD
     relative = lightness / np.maximum(level, 1)
     taken = np.clip(relative * np.float32(1 / DARK), 0, 1)
     taken *= _share_of_shift((a, b), (level_a, level_b), (change_a, change_b))
-    # dark skin scales all contrasts of a light person: highlights that keep their height look like ash on it
-    most = 1 + (BRIGHTEST - 1) * np.clip((DARKENING[0] - change) / (DARKENING[0] - DARKENING[1]), 0, 1)
-    shift = change * np.clip(relative, 0, most)
+    shift = change * np.clip(relative, 0, highest_share(change))
     if tone.modeled < 1:
         shift = tone.between(shift, wanted + np.float32(tone.contrast) * (lightness - level) - lightness)
     for own, at, color in ((a, level_a, change_a), (b, level_b, change_b)):
@@ -247,6 +269,15 @@ def shift_light(drawn: Lab, low: Sequence[NDArray[np.float32]], tone: Tone = ORD
         color += (own - at) * lost
     result: Lab = cv2.merge([shift, change_a, change_b])
     return result
+
+
+def highest_share(change: Lightness) -> Lightness:
+    """Return the lightness relative to the skin's, from which on a shift of lightness, (H, W), grows no further.
+
+    Dark skin scales all contrasts of a light person: highlights that keep their height look like ash on it.
+    """
+    darker: Lightness = np.clip((DARKENING[0] - change) / (DARKENING[0] - DARKENING[1]), 0, 1)
+    return 1 + (BRIGHTEST - 1) * darker
 
 
 Tints = tuple[NDArray[np.float32], NDArray[np.float32]]
@@ -276,6 +307,18 @@ def compress_highlights(lightness: Lightness, before: Lightness) -> Lightness:
     limit = np.maximum(before, KNEE)
     over = np.maximum(lightness - limit, 0)
     return np.minimum(lightness, limit + over / (1 + over / 6))
+
+
+def compress_gain(gain: Lightness, lightness: Lightness, before: Lightness) -> Lightness:
+    """Return what `compress_highlights` leaves of the factor on fine detail of the lightness, (H, W).
+
+    Args:
+        gain: the factor without the compression.
+        lightness, before: after and before the brightening, (H, W).
+    """
+    slope = np.square(1 / (1 + np.maximum(lightness - np.maximum(before, KNEE), 0) / 6))
+    kept: Lightness = np.where(before > KNEE, 1 + (gain - 1) * slope, gain * slope).astype(np.float32)
+    return kept
 
 
 def match_grain(mixed: Lab, skin_mixed: Mask, template: Lab, skin_template: Mask, width: float) -> Lightness:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from functions.generate.face.landmarks import (
     BROW_SIDES,
@@ -22,6 +23,7 @@ from functions.generate.face.landmarks import (
 from shared.imaging.array_types import Image, Mask, Points
 
 DRAWING_WIDTH = 256  # pixels across the face while drawing
+WIDE = 10  # pixels from which distances are faster than a dilation by a disc
 FRACTION_BITS = 4  # of cv2's polygon coordinates
 
 FACE_MARGIN = 0.045  # face widths that the face mask stays inside the outline
@@ -146,11 +148,32 @@ def soft(groups: Sequence[Points], points: Points, size: tuple[int, int], growth
         cv2.fillConvexPoly(canvas, hull, 1, shift=FRACTION_BITS)
     reach = round(abs(growth) * width * factor)
     if reach:
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-        change = cv2.dilate if growth > 0 else cv2.erode
-        canvas = change(canvas, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        canvas = _grow(canvas, reach) if growth > 0 else _shrink(canvas, reach)
     canvas = canvas.astype(np.float32)
     if softness > 0:
         canvas = cv2.GaussianBlur(canvas, (0, 0), max(softness * width * factor, 0.3), borderType=cv2.BORDER_CONSTANT)
     result: Mask = np.clip(cv2.resize(canvas, size[::-1], interpolation=cv2.INTER_LINEAR), 0, 1)
     return result
+
+
+def _grow(shape: NDArray[np.uint8], reach: int) -> NDArray[np.uint8]:
+    """Return a shape, 1 inside and 0 outside, (H, W), grown by `reach` pixels."""
+    if reach < WIDE:
+        grown: NDArray[np.uint8] = cv2.dilate(shape, _disc(reach), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        return grown
+    return np.asarray(cv2.distanceTransform(1 - shape, cv2.DIST_L2, cv2.DIST_MASK_5) <= reach).astype(np.uint8)
+
+
+def _shrink(shape: NDArray[np.uint8], reach: int) -> NDArray[np.uint8]:
+    """Return a shape, 1 inside and 0 outside, (H, W), shrunk by `reach` pixels, also from the canvas's border."""
+    if reach < WIDE:
+        shrunk: NDArray[np.uint8] = cv2.erode(shape, _disc(reach), borderType=cv2.BORDER_CONSTANT, borderValue=0)
+        return shrunk
+    framed = cv2.copyMakeBorder(shape, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+    away = cv2.distanceTransform(framed, cv2.DIST_L2, cv2.DIST_MASK_5)
+    return np.asarray(away > reach)[1:-1, 1:-1].astype(np.uint8)
+
+
+def _disc(reach: int) -> NDArray[np.uint8]:
+    disc: NDArray[np.uint8] = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    return disc

@@ -138,6 +138,16 @@ class Palette:
         result[..., 1:] = natural * balanced[..., 1:] + (1 - natural) * tint
         return result
 
+    def scale_gain(self, gain: light.Lab, own: "Palette") -> light.Lab:
+        """Return what `tint` makes of the factor on a face's detail, LAB, (H, W, 3); that of lightness stays."""
+        natural = self.natural
+        if natural >= 1:
+            return gain
+        departures = 0.0 if self.one_tint else min(1.0, self.strength / max(own.strength, ONE_TINT))
+        result = gain.copy()
+        result[..., 1:] = natural * gain[..., 1:] + (1 - natural) * departures
+        return result
+
     def scale_changes(self, after: Image, before: Image) -> Image:
         """Scale the changes that a network made in a picture to the color and contrast of this palette.
 

@@ -53,6 +53,29 @@ def copy_where(source: Image, where: NDArray[np.bool_], target: Image) -> None:
         target[rows] = strip
 
 
+def list_patches(small: Floats, size: tuple[int, int]) -> Iterator[tuple[slice, slice]]:
+    """Return the rows and columns of the strips of a picture in which a mask is not 0, as wide as it is there.
+
+    Args:
+        small: the mask, (h, w), as it is enlarged to the picture.
+        size: the picture's height and width.
+    """
+    there = small > 0
+    columns = np.flatnonzero(there.any(axis=0))
+    if not columns.size:
+        return
+    down, across = len(small) / size[0], small.shape[1] / size[1]
+    width = min(int((columns[-1] - columns[0] + 3) / across), size[1])
+    height = max(1, PIXELS // width)
+    for top in range(0, size[0], height):
+        bottom = min(top + height, size[0])
+        first, last = int((top + 0.5) * down - 0.5), int((bottom - 0.5) * down - 0.5) + 1
+        seen = np.flatnonzero(there[max(first, 0) : last + 1].any(axis=0))
+        if seen.size:
+            left, right = max(int((seen[0] - 1) / across), 0), min(int((seen[-1] + 2) / across) + 1, size[1])
+            yield slice(top, bottom), slice(left, right)
+
+
 class RowEnlarger:
     """Enlarges a small picture, a strip of rows at a time, to the values of cv2.resize with INTER_LINEAR.
 
@@ -66,6 +89,8 @@ class RowEnlarger:
 
     def cut(self, rows: slice, columns: slice = ALL) -> Floats:
         """Return some rows of the enlarged picture, whole or some columns of them."""
+        if self._small.shape[:2] == self._size:
+            return np.array(self._small[rows, columns])
         last = len(self._small) - 1
         place = (np.arange(rows.start, rows.stop) + 0.5) * ((last + 1) / self._size[0]) - 0.5
         place = np.clip(place, 0, last)

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.imaging.array_types import Points
+from shared.imaging.reduction import reduce_by_area
 
-HALVED = 3.0  # times that a plane is as large as the small one from which on it is halved first
 Part = tuple[slice, slice]
 """Rows and columns of a canvas."""
 EVERYTHING: Part = (slice(None), slice(None))
@@ -35,18 +35,8 @@ class WorkingSize:
         return cls((size[0], size[1]), (max(1, round(size[0] * factor)), max(1, round(size[1] * factor))))
 
     def reduce(self, plane: Plane) -> Plane:
-        """Return the plane, of the full size, averaged to the small size; itself if that is the same.
-
-        Halving is several times faster than any other averaging, so a large plane is halved first. The last row and
-        column of an odd number are dropped by it, so that what lies at the far border may be off by one pixel.
-        """
-        if self.small == self.full:
-            return plane
-        if min(plane.shape[0] / self.small[0], plane.shape[1] / self.small[1]) >= HALVED:
-            height, width = plane.shape[0] // 2, plane.shape[1] // 2
-            plane = cv2.resize(plane[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
-        reduced: Plane = cv2.resize(plane, self.small[::-1], interpolation=cv2.INTER_AREA)
-        return reduced
+        """Return the plane, of the full size, averaged to the small size; itself if that is the same."""
+        return plane if self.small == self.full else reduce_by_area(plane, self.small)
 
     def enlarge(self, plane: Plane) -> Plane:
         """Return the plane, of the small size, interpolated to the full size; itself if that is the same."""
@@ -76,3 +66,16 @@ def rescale(points: Points, size: tuple[int, int], target: tuple[int, int]) -> P
     scale = np.array([target[1] / size[1], target[0] / size[0]])
     placed: Points = (points + 0.5) * scale - 0.5
     return placed
+
+
+def overlap(one: Part, other: Part) -> Part:
+    """Return the rows and columns that two parts have in common; none if they have none."""
+    starts = [max(a.start, b.start) for a, b in zip(one, other, strict=True)]
+    stops = [max(min(a.stop, b.stop), start) for a, b, start in zip(one, other, starts, strict=True)]
+    return slice(starts[0], stops[0]), slice(starts[1], stops[1])
+
+
+def shift(part: Part, down: int, across: int) -> Part:
+    """Return the same rows and columns, counted from another corner."""
+    rows, columns = part
+    return slice(rows.start + down, rows.stop + down), slice(columns.start + across, columns.stop + across)

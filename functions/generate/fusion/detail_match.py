@@ -94,6 +94,8 @@ def match_sharpness(
     radius = max(RAISED * width, NARROWEST)
     raised = _raise_detail(lightness, free * (smooth - blur(smooth, radius)), where, WANTED * target)
     raised = _raise_detail(raised, free * (raised - blur(raised, radius)), where, ENOUGH * target)
+    if raised is lightness:
+        return lightness
     return light.limit_overshoot(raised, lightness, OVERSHOOT, NEIGHBORHOOD * width)
 
 

@@ -21,9 +21,9 @@ from functions.generate.face.face_view import FaceView
 from functions.generate.face.facial_hair import FacialHair
 from functions.generate.face.landmarks import face_width
 from functions.generate.face.palette import Palette
-from functions.generate.face.strips import RowEnlarger, list_strips
-from functions.generate.face.working_size import Part
-from functions.generate.fusion.beard_transfer import BeardTransfer, Filling, below_mouth
+from functions.generate.face.strips import RowEnlarger, list_strips, repeat
+from functions.generate.face.working_size import Part, overlap, shift
+from functions.generate.fusion.beard_transfer import BeardTransfer, below_mouth
 from functions.generate.fusion.blend_weights import BlendWeights
 from functions.generate.fusion.correspondence import Correspondence, correspond
 from functions.generate.fusion.drawn_face import DrawnFace, compose
@@ -123,11 +123,11 @@ def fuse(
     shares = BlendWeights.of(min(degree, 1.0))
     points = correspond(landmarks, mesh, person.landmarks, person.mesh, shares.shape)
     free = np.ones(base.shape[:2], np.float32) if free is None else free
-    shift = plan_movement(points.moved, points.moved_to, base.shape[:2], free)
+    movement = plan_movement(points.moved, points.moved_to, base.shape[:2], free)
     if frames.any():
-        shift = make_rigid(shift, span_glasses(frames, landmarks), face_width(points.landmarks), free)
-        frames = np.clip(shift.of(frames), 0, 1)
-    moved, hair = shift.of(base), np.clip(shift.of(hair), 0, 1)
+        movement = make_rigid(movement, span_glasses(frames, landmarks), face_width(points.landmarks))
+        frames = np.clip(movement.of(frames), 0, 1)
+    moved, hair = movement.of(base), np.clip(movement.of(hair), 0, 1)
     bearded = bool(hair.any() or person.facial_hair.mask.any())
     margin = facial_hair.MARGIN if bearded else masks.REGION_MARGIN
     crop = FaceCrop.of(moved, points.landmarks, margin, points.mesh)
@@ -171,8 +171,11 @@ class Drawing:
 
     def draw_frames(self, part: Part) -> Mask:
         """Draw the mask of the frames of the person's glasses on a part of the crop."""
-        drawn: Mask = np.clip(self.draw(self.person.frames, part), 0, 1)
-        return drawn
+        rows, columns = part
+        frames = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.float32)
+        there = overlap(self.crop.working.cover(masks.bounds(self.draw_small(self.person.frames), 1.0)), part)
+        frames[shift(there, -rows.start, -columns.start)] = np.clip(self.draw(self.person.frames, there), 0, 1)
+        return frames
 
     def _reduce(self, picture: Picture, width: float) -> Picture:
         """Reduce a large picture to the face's width on the canvas, so that its detail does not alias."""
@@ -240,27 +243,30 @@ def _blend(
     lit = original.palette.tint(relighting.apply(drawn, cv2.split(relighting.smooth)), drawn, palette)
     filling = beards.shave(lit, skin, usable, small)
 
-    smooth = [relighting.smooth] if filling is None else [relighting.smooth, filling.color, filling.share]
-    enlarger = RowEnlarger(np.dstack(smooth), crop.size)
+    filled = lit if filling is None else filling.apply(lit)
 
     def draw_lit(part: Part) -> light.Lab:
-        """Draw a part of the crop at its full size, a strip at a time."""
+        """Draw a part of the crop at its full size: as the small one, with the detail that is finer."""
+        if crop.size == small.size:
+            return np.array(filled[part])
         picture = drawing.draw(person.image, part)
         if framed and person.glasses:
             picture = erase_frames(picture, drawing.draw_frames(part))
+        gain = original.palette.scale_gain(relighting.gain(drawn, cv2.split(relighting.smooth)), palette)
+        if filling is not None:
+            gain *= repeat(1 - filling.share)
+        low, detail = (RowEnlarger(one, crop.size) for one in (filled - gain * drawn, gain))
         made = np.empty(picture.shape, np.float32)
         for rows in list_strips(picture.shape):
-            own = light.to_lab(picture[rows])
-            planes = cv2.split(enlarger.cut(slice(part[0].start + rows.start, part[0].start + rows.stop), part[1]))
-            made[rows] = original.palette.tint(relighting.apply(own, planes), own, palette)
-            if filling is not None:
-                made[rows] = Filling(cv2.merge(planes[-4:-1]), planes[-1]).apply(made[rows])
+            there = slice(part[0].start + rows.start, part[0].start + rows.stop), part[1]
+            np.multiply(light.to_lab(picture[rows]), detail.cut(*there), out=made[rows])
+            made[rows] += low.cut(*there)
         return made
 
     return compose(
         crop,
         DrawnFace(
-            lit if filling is None else filling.apply(lit),
+            filled,
             draw_lit,
             taken.astype(np.float32),
             beards.either,

@@ -85,6 +85,36 @@ class Relighting:
         lit[..., 0] = self.tone.between(light.compress_highlights(raised, drawn[..., 0]), raised)
         return lit
 
+    def gain(self, drawn: light.Lab, smooth: Sequence[NDArray[np.float32]]) -> light.Lab:
+        """Return by how much a pixel changes in each channel once relit where it changes by 1, (H, W, 3).
+
+        What is finer than the drawn face, such as pores and single hairs, is relit by this factor. It is the derivative
+        of `apply`, each channel by itself, without the darkest pixels' own rule.
+
+        Args:
+            drawn, smooth: as in `apply`.
+        """
+        change, change_a, change_b, level, level_a, level_b, lost, wanted, own = smooth
+        before, a, b = cv2.split(drawn)
+        lightness = before / np.maximum(level, 1)
+        taken = [1 - one * own for one in self.damping]
+        modeled, least = np.float32(self.tone.modeled), np.float32(self.tone.contrast - 1)
+        highest = light.highest_share(change)
+        raised = change / np.maximum(level, 1) * (lightness < highest)
+        gain = 1 + taken[0] * (least + modeled * (raised - least))
+        scaled = wanted + np.float32(self.tone.contrast) * (before - level) - before
+        brightened = before + taken[0] * self.tone.between(change * np.clip(lightness, 0, highest), scaled)
+        gains = [self.tone.between(light.compress_gain(gain, brightened, before), gain)]
+        # where the shift makes the skin paler, a pixel's share of it grows with the pixel's own color
+        whole = np.maximum(level_a * level_a + level_b * level_b, 1)
+        paler = np.clip(lightness * np.float32(1 / light.DARK), 0, 1) / whole
+        along = (a * level_a + b * level_b) / whole
+        paler *= (change_a * level_a + change_b * level_b < 0) & (along > 0) & (along < 1)
+        for at, shift, one in ((level_a, change_a, taken[1]), (level_b, change_b, taken[2])):
+            gains.append(1 + one * (lost + shift * at * paler))
+        gain_of_all: light.Lab = cv2.merge(gains)
+        return gain_of_all
+
 
 def measure_whites(lightness: light.Lightness, eyes: NDArray[np.bool_]) -> float:
     """Return the lightness of the whites of the eyes, whose pixels, (H, W), are given; at the picture's full size."""

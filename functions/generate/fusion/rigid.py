@@ -1,10 +1,13 @@
 """Rigid objects on a moving face: frames of glasses move, turn and scale with it, but do not bend."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from functions.generate.face.landmarks import EYES, JAW
+from functions.generate.face.working_size import WorkingSize
 from functions.generate.fusion.warp import Displacement, Movement
 from shared.imaging.array_types import Mask, Points
 
@@ -44,36 +47,33 @@ def _find_ends(where: NDArray[np.bool_]) -> Points:
     return ends
 
 
-def make_rigid(movement: Movement, stiff: Mask, width: float, free: Mask) -> Movement:
+def make_rigid(movement: Movement, stiff: Mask, width: float) -> Movement:
     """Replace the movement of everything rigid by one affine map, the best in the least-squares sense.
 
     Args:
         movement: the movement of a picture.
         stiff: mask, (H, W), of what must not bend. It must extend in both directions: a line determines no affine map.
         width: the face's width in pixels.
-        free: mask, (H, W), 0 where nothing may move.
     """
     if movement.shift is None:
         return movement
-    (left, top), (height, across) = movement.corner, movement.shift.shape[1:]
-    part = slice(top, top + height), slice(left, left + across)
-    factor = min(1.0, WORKING_WIDTH / width)
-    size = max(1, round(across * factor)), max(1, round(height * factor))
-    small = cv2.resize(movement.of(stiff)[part], size, interpolation=cv2.INTER_AREA)
+    working = WorkingSize.of(movement.size, width, WORKING_WIDTH)
+    small = working.reduce(movement.of(stiff)[movement.part])
     if np.count_nonzero(small > 0.5) < LEAST:
         return movement
     affine = _fit_affine(small > 0.5, movement.shift)
-    near = cv2.resize(_extend(small, width * factor), (across, height), interpolation=cv2.INTER_LINEAR) * free[part]
+    height, across = movement.shift.shape[1:]
+    near = cv2.resize(_extend(small, width * working.small[1] / working.full[1]), (across, height))
     x, y = np.arange(across, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
     shift = movement.shift.copy()
     for axis in range(2):
         along, down, offset = affine[:, axis]
         shift[axis] += near * (along * x + down * y + offset - shift[axis])
-    return Movement(shift, movement.corner)
+    return replace(movement, shift=shift)
 
 
 def _fit_affine(where: NDArray[np.bool_], shift: Displacement) -> NDArray[np.float32]:
-    """Fit the shift as an affine function of x and y under the mask `where`, which has a smaller size.
+    """Fit the shift as an affine function of its pixels' x and y under the mask `where`, which has a size of its own.
 
     Returns the coefficients of x, y and 1, (3, 2).
     """
@@ -81,7 +81,7 @@ def _fit_affine(where: NDArray[np.bool_], shift: Displacement) -> NDArray[np.flo
     x = (columns + 0.5) * shift.shape[2] / where.shape[1] - 0.5
     y = (rows + 0.5) * shift.shape[1] / where.shape[0] - 0.5
     known = np.stack([x, y, np.ones_like(x)], axis=1)
-    there = shift[:, np.rint(y).astype(int), np.rint(x).astype(int)].T.astype(np.float64)
+    there = np.stack([cv2.resize(plane, where.shape[::-1])[rows, columns] for plane in shift], axis=1)
     return np.asarray(np.linalg.lstsq(known, there, rcond=None)[0], np.float32)
 
 

@@ -4,6 +4,7 @@ The displacement is added to the exact grid of pixel positions. Where it is zero
 a resampled grid of positions would not ensure.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from functions.generate.face.landmarks import LANDMARKS, face_width
 from functions.generate.face.masks import bounds
-from functions.generate.face.strips import list_strips
+from functions.generate.face.strips import list_patches, list_strips
 from functions.generate.face.working_size import EVERYTHING, Part
 from functions.generate.fusion.thin_plate_spline import ThinPlateSpline
 from shared.imaging.array_types import Image, Mask, Points
@@ -22,8 +23,9 @@ GRID = 48  # spline evaluations per face width; the eye's landmarks are 1/25 fac
 SMOOTHING = 0.02  # lets the spline miss a point by a fraction of a pixel, since landmarks are whole pixels
 REACH = 1.05  # radius of the moved region in face widths: hair and collar move with the head, the background hardly
 RING = 24  # fixed points around the region
+DENSE = 8  # times as many samples as the coarse grid has
 KERNEL = 2  # pixels beside a place that cubic interpolation reads
-LEAST = 1e-3  # pixels; what moves less stays as it is
+LEAST = 0.02  # pixels; what moves less stays as it is: not even an edge changes by more than two levels
 
 Displacement = NDArray[np.float32]
 """(2, H, W): the offset in x and in y, in pixels, from each pixel to the place where its color is sampled."""
@@ -37,36 +39,45 @@ class Movement:
     """The movement of a face and its surroundings in a picture.
 
     Attributes:
-        shift: the displacement in the part of the picture that moves, (2, h, w); None if nothing moves.
-        corner: the top left corner of that part in the picture, x and y.
+        shift: the displacement in the part of the picture that moves, (2, h, w), in pixels of the picture; smooth,
+            and has a size of its own. None if nothing moves.
+        part: rows and columns of the picture that it covers.
+        free: mask of the picture, (H, W), 0 where nothing may move; None if all may.
     """
 
     shift: Displacement | None
-    corner: NDArray[np.int64]
+    part: Part = EVERYTHING
+    free: Mask | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the part, in pixels of the picture."""
+        rows, columns = self.part
+        return rows.stop - rows.start, columns.stop - columns.start
 
     def of(self, image: Picture) -> Picture:
         """Return a copy of the picture, RGB, uint8, (H, W, 3), or of a mask of its size, with the face moved."""
         result = image.copy()
         if self.shift is None:
             return result
-        (left, top), (height, width) = self.corner, self.shift.shape[1:]
-        rows, columns = slice(0, height), slice(0, width)
+        top, left = (side.start for side in self.part)
+        moving = np.maximum(*np.abs(self.shift)) >= LEAST
         if image.ndim == 2:  # a mask stays 0 where nothing of it can get
-            seen = bounds(image, float(np.abs(self.shift).max()) + KERNEL)
-            rows, columns = (
-                slice(max(one.start - first, 0), max(min(one.stop - first, side), 0))
-                for one, first, side in zip(seen, (top, left), (height, width), strict=True)
-            )
-        part = self.shift[:, rows, columns]
-        if part.size == 0:  # an empty mask, or one that lies elsewhere
-            return result
-        # sampled from the whole picture, because pixels at the border of the part may come from outside it
-        corner = self.corner + np.array([columns.start, rows.start])
-        sample(image, part, corner, result[corner[1] :, corner[0] :][: part.shape[1], : part.shape[2]])
+            there = np.zeros(image.shape, np.uint8)
+            there[bounds(image, float(np.abs(self.shift).max()) + KERNEL)] = 1
+            moving &= cv2.resize(there[self.part], moving.shape[::-1], interpolation=cv2.INTER_AREA) > 0
+        planes = [cv2.resize(plane, self.size[::-1], interpolation=cv2.INTER_LINEAR) for plane in self.shift]
+        for rows, columns in list_patches(moving, self.size):
+            patch = slice(top + rows.start, top + rows.stop), slice(left + columns.start, left + columns.stop)
+            shift = [plane[rows, columns] for plane in planes]
+            if self.free is not None:
+                shift = [plane * self.free[patch] for plane in shift]
+            # sampled from the whole picture, because pixels at the border of the patch may come from outside it
+            _sample(image, shift, patch, result[patch])
         return result
 
 
-STILL = Movement(None, np.zeros(2, np.int64))
+STILL = Movement(None)
 
 
 def plan_movement(source: Points, target: Points, size: tuple[int, int], free: Mask | None = None) -> Movement:
@@ -86,18 +97,18 @@ def plan_movement(source: Points, target: Points, size: tuple[int, int], free: M
     center, radius = target[:LANDMARKS].mean(axis=0), REACH * width
     angles = np.linspace(0, 2 * np.pi, RING, endpoint=False)
     ring = center + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    left, top = np.maximum(np.floor(center - radius), 0).astype(int)
-    right, bottom = np.minimum(np.ceil(center + radius) + 1, size[::-1]).astype(int)
+    left, top = (int(side) for side in np.maximum(np.floor(center - radius), 0))
+    right, bottom = (int(side) for side in np.minimum(np.ceil(center + radius) + 1, size[::-1]))
     if right <= left or bottom <= top:
         return STILL
-    corner = np.array([left, top])
+    corner, part = np.array([left, top]), (bottom - top, right - left)
     anchors = np.vstack([target, ring]) - corner
     shifts = np.vstack([source - target, np.zeros_like(ring)])
-    shift = fit_field(anchors, shifts, (bottom - top, right - left), width).enlarge((bottom - top, right - left))
-    for rows in list_strips(shift.shape[1:]):
-        there = _window(rows, shift.shape[2], center - corner, radius)
-        shift[:, rows] *= there if free is None else there * free[top + rows.start : top + rows.stop, left:right]
-    return Movement(shift, corner)
+    field = fit_field(anchors, shifts, part, width)
+    shift = field.enlarge(field.dense(part))
+    shift *= _window(shift.shape[1:], part, center - corner, radius)
+    held = free is not None and not np.all(free[top:bottom, left:right] == 1)
+    return Movement(shift, (slice(top, bottom), slice(left, right)), free if held else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +120,11 @@ class Field:
     """
 
     coarse: Displacement
+
+    def dense(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the height and width, at most those of `size`, from which linear interpolation errs by 0.05 pixels."""
+        height, width = (min(DENSE * grid, full) for grid, full in zip(self.coarse.shape[1:], size, strict=True))
+        return height, width
 
     def enlarge(self, size: tuple[int, int]) -> Displacement:
         """Return it at every pixel of the canvas drawn at this height and width, still in pixels of the canvas."""
@@ -178,35 +194,40 @@ class Projection:
         rows, columns = (np.arange(side, dtype=np.float32)[one] for side, one in zip(size, part, strict=True))
         (down, across), shown = (np.array(self.size) / size), np.array(photo.shape[:2]) / self.photo
         y, x = (rows + 0.5) * down - 0.5, (columns + 0.5) * across - 0.5
-        maps = self.field.enlarge(size)[(slice(None), *part)]
-        fetched = [
-            plane * np.float32(factor)
-            + ((along[0] * x + along[2] + 0.5) * factor - 0.5).astype(np.float32)
-            + (along[1] * factor * y).astype(np.float32)[:, None]
-            for plane, along, factor in zip(maps, self.align, shown[::-1], strict=True)
-        ]
+        along_x, along_y = [], []
+        for axis, factor in zip(self.align, shown[::-1], strict=True):
+            along_x.append(((axis[0] * x + axis[2] + 0.5) * factor - 0.5).astype(np.float32))
+            along_y.append((axis[1] * factor * y).astype(np.float32)[:, None])
+        smooth = self.field.enlarge(self.field.dense(size)) * shown[::-1, None, None].astype(np.float32)
+        maps = [cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR)[part] for plane in smooth]
         # beyond the photo its mirror image is better than a black edge, but a mirrored beard or frame is none
         border = cv2.BORDER_CONSTANT if photo.ndim == 2 else cv2.BORDER_REFLECT_101
-        drawn: Picture = cv2.remap(photo, fetched[0], fetched[1], cv2.INTER_CUBIC, borderMode=border)
+        drawn: Picture = np.empty((len(y), len(x), *photo.shape[2:]), photo.dtype)
+        for strip in list_strips(drawn.shape) if drawn.size else ():
+            strips = [one[strip] + horizontal for one, horizontal in zip(maps, along_x, strict=True)]
+            for one, vertical in zip(strips, along_y, strict=True):
+                one += vertical[strip]
+            cv2.remap(photo, strips[0], strips[1], cv2.INTER_CUBIC, dst=drawn[strip], borderMode=border)
         return drawn
 
 
-def sample(image: Picture, field: Displacement, corner: NDArray[np.int64], target: Picture) -> None:
-    """Write each pixel of the patch at `corner`, (x, y), of the picture, sampled from where the displacement says.
+def _sample(image: Picture, shift: Sequence[NDArray[np.float32]], patch: Part, target: Picture) -> None:
+    """Write each pixel of a patch of the picture, sampled from where the displacement says.
 
-    The target, of the patch's size, holds the patch; where the displacement is zero it is left as it is.
+    Args:
+        image: the picture.
+        shift: the displacement in x and in y, in pixels, (h, w) each; where it is zero, the target is left as it is.
+        patch: its rows and columns in the picture.
+        target: where the patch is written.
     """
-    x = np.arange(corner[0], corner[0] + field.shape[2], dtype=np.float32)
-    y = np.arange(corner[1], corner[1] + field.shape[1], dtype=np.float32)
-    for rows in list_strips(field.shape[1:]):
-        across, down = field[0, rows], field[1, rows]
-        moves = (cv2.max(cv2.absdiff(across, 0), cv2.absdiff(down, 0)) >= LEAST).view(np.uint8)
-        if not moves.any():
-            continue
-        fetched = cv2.remap(image, x + across, y[rows, None] + down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
-        strip = np.ascontiguousarray(target[rows])
-        cv2.copyTo(fetched, moves, strip)
-        target[rows] = strip
+    across, down = shift
+    moves = (cv2.max(cv2.absdiff(across, 0), cv2.absdiff(down, 0)) >= LEAST).view(np.uint8)
+    x = np.arange(patch[1].start, patch[1].stop, dtype=np.float32)
+    y = np.arange(patch[0].start, patch[0].stop, dtype=np.float32)[:, None]
+    fetched = cv2.remap(image, across + x, down + y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+    written = np.ascontiguousarray(target)
+    cv2.copyTo(fetched, moves, written)
+    target[...] = written
 
 
 def _fit_affine(source: Points, target: Points) -> NDArray[np.float64]:
@@ -218,10 +239,13 @@ def _fit_affine(source: Points, target: Points) -> NDArray[np.float64]:
     return np.asarray(solution.T)
 
 
-def _window(rows: slice, columns: int, center: Points, radius: float) -> NDArray[np.float32]:
-    """Return some rows of a window that is 1 in the middle and falls smoothly over the last third to 0."""
-    y = np.arange(rows.start, rows.stop, dtype=np.float32)[:, None] - np.float32(center[1])
-    x = np.arange(columns, dtype=np.float32)[None, :] - np.float32(center[0])
+def _window(shape: tuple[int, ...], size: tuple[int, int], center: Points, radius: float) -> NDArray[np.float32]:
+    """Return a window, of a shape of its own, that is 1 in the middle and falls smoothly over the last third to 0.
+
+    `center`, (x, y), and `radius` are in pixels of a canvas of that size, height and width.
+    """
+    y, x = ((np.arange(count) + 0.5) * side / count - 0.5 for count, side in zip(shape, size, strict=True))
+    y, x = (y - center[1]).astype(np.float32)[:, None], (x - center[0]).astype(np.float32)
     t = np.clip((1 - np.sqrt(x * x + y * y) / np.float32(radius)) * 3, 0, 1)
     window: NDArray[np.float32] = t * t * (3 - 2 * t)
     return window

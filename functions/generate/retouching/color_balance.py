@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 
 from functions.generate.face import light, masks
+from functions.generate.face.color_change import fit_change
 from functions.generate.face.crop import FaceCrop
-from functions.generate.face.strips import list_strips, repeat
+from functions.generate.face.strips import RowEnlarger, list_patches
 from shared.imaging.array_types import Image, Mask, Points
 
 SHIFT_LIMIT = np.array([14.0, 10.0, 10.0], np.float32)  # LAB; small, since the fusion has done most of the matching
@@ -39,20 +40,17 @@ def balance_color(image: Image, landmarks: Points, template: FaceCrop, editable:
     small, where = crop.small, crop.small.face
     if skin_only:
         where = where * (1 - np.maximum(masks.eyes(small.points, small.size), masks.lips(small.points, small.size)))
-    part = crop.working.cover(masks.bounds(where, 0.0))
-    soft = crop.enlarge(where, part) * crop.cut(editable)[part]
     change_of = np.column_stack([np.diag(factor - 1), mean * (1 - factor) + shift])  # of a color, LAB and 1
-    before = crop.image[part]
-    mixed = np.array(before)
-    for rows in list_strips(soft.shape):
-        share = soft[rows]
+    to_balanced = np.eye(3, 4) + fit_change(small, where, change_of)
+    result, allowed, soft = image.copy(), crop.cut(editable), RowEnlarger(where, crop.size)
+    target = result[crop.rows, crop.columns]
+    for patch in list_patches(where, crop.size):
+        share = soft.cut(*patch) * allowed[patch]
         if share.any():
-            lab = light.to_lab(before[rows])
-            change = cv2.transform(lab, change_of)
-            change *= repeat(share)
-            lab += change
-            mixed[rows] = light.to_rgb(lab)
-    return crop.paste(mixed, soft > 0, part)
+            before = crop.image[patch]
+            # equal to `before` where the share is 0
+            target[patch] = cv2.blendLinear(cv2.transform(before, to_balanced), before, share, 1 - share)
+    return result
 
 
 def _measure_skin(crop: FaceCrop) -> tuple[light.Lab, float]:
@@ -61,8 +59,8 @@ def _measure_skin(crop: FaceCrop) -> tuple[light.Lab, float]:
     Lightness is that of all skin, color that of matte skin.
     """
     every = max(1, max(crop.size) // light.SAMPLING_SIDE)
-    bare = crop.enlarge(crop.small.bare)[::every, ::every]
     lab = light.to_lab(np.ascontiguousarray(crop.image[::every, ::every]))
+    bare = cv2.resize(crop.small.bare, lab.shape[1::-1], interpolation=cv2.INTER_LINEAR)
     skin = bare * light.skin_likeness(lab, bare)
     total = float(skin.sum())
     if total < 1:

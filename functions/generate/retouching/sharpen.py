@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from functions.generate.face import light, masks
+from functions.generate.face.color_change import fit_slope
 from functions.generate.face.crop import FaceCrop
 from functions.generate.face.face_view import FaceView
 from functions.generate.face.gaussian import blur
+from functions.generate.face.strips import list_strips, repeat
 from shared.imaging.array_types import Image, Mask, Points
+from shared.imaging.quantization import add_change
 
 BANDS = (0.005, 0.012, 0.03)  # sigmas in face widths that bound the bands: pores, lashes and lines, folds
 AROUND = 0.15  # face widths around the face in the crop: the mask ends inside, but the widest band needs the rest
@@ -46,7 +49,7 @@ def sharpen(image: Image, landmarks: Points, template: FaceView, free: Mask, fra
     if crop.empty:
         return image.copy()
     clear = crop.cut(free) * (1 - crop.cut(frames))
-    lightness = np.ascontiguousarray(crop.lab[..., 0])
+    lightness = crop.lightness
     raised = _raise_detail(FaceDetail.of(crop), clear, _measure_template(template))
     sharp = light.limit_overshoot(raised, lightness, OVERSHOOT, NEIGHBORHOOD * crop.width)
     where = crop.enlarge(crop.small.face)
@@ -54,11 +57,16 @@ def sharpen(image: Image, landmarks: Points, template: FaceView, free: Mask, fra
     if not where.any():
         return image.copy()
     part = masks.bounds(where, 0.0)
-    change = (sharp - lightness)[part]
-    change *= where[part]
-    lab = np.array(crop.lab[part])
-    lab[..., 0] += change
-    return crop.paste(light.to_rgb(lab), (where[part] > masks.LEAST) & (change != 0), part)
+    sharp -= lightness
+    sharp *= where
+    slope = fit_slope(crop.small, crop.small.face)
+    result = image.copy()
+    target = result[crop.rows, crop.columns][part]
+    for rows in list_strips(target.shape):
+        levels = cv2.transform(target[rows].astype(np.float32), slope)
+        levels *= repeat(np.ascontiguousarray(sharp[part][rows]))
+        target[rows] = add_change(np.ascontiguousarray(target[rows]), levels)
+    return result
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +87,7 @@ class FaceDetail:
     @classmethod
     def of(cls, crop: FaceCrop) -> "FaceDetail":
         """Split a face's lightness into bands."""
-        lightness, small = np.ascontiguousarray(crop.lab[..., 0]), crop.small
+        lightness, small = crop.lightness, crop.small
         features = masks.features(small.points, small.size) * (1 - masks.mouth(small.points, small.size, TEETH))
         skin, features = crop.enlarge(small.bare), crop.enlarge(features)
         return cls(lightness, _split_into_bands(lightness, crop.width), skin, features)

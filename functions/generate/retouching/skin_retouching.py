@@ -19,8 +19,9 @@ from functions.generate.face import light, masks
 from functions.generate.face.crop import FaceCrop
 from functions.generate.face.gaussian import blur
 from functions.generate.face.landmarks import face_width
-from functions.generate.face.strips import list_strips, repeat
+from functions.generate.face.strips import RowEnlarger, list_patches, repeat
 from shared.imaging.array_types import Image, Mask, Points
+from shared.imaging.quantization import add_change
 
 WORKING_WIDTH = 192  # pixels across the face; PORES is a little more than one of these pixels
 AROUND = 0.08  # face widths around the face in the crop; the skin's mask ends inside it
@@ -53,17 +54,15 @@ def retouch_skin(image: Image, landmarks: Points, free: Mask, frames: Mask) -> I
         return image.copy()
     small = crop.scaled(WORKING_WIDTH)
     away, soft = measure_unevenness(small.lab, small.width), skin_mask(small.lab, small.points)
-    if small.size != crop.size:
-        away = cv2.resize(away, crop.size[::-1], interpolation=cv2.INTER_LINEAR)
-        soft = cv2.resize(soft, crop.size[::-1], interpolation=cv2.INTER_LINEAR)
-    soft = soft * (crop.cut(free) * (1 - crop.cut(frames)))
-    even = np.array(crop.image)
-    for rows in list_strips(crop.size):
-        if soft[rows].any():
-            lab = light.to_lab(crop.image[rows])
-            lab -= repeat(soft[rows]) * away[rows]
-            even[rows] = light.to_rgb(lab)
-    return crop.paste(even, soft > masks.LEAST)
+    # in RGB, so that the colors of all pixels need not be converted: they hardly differ from those at the small size
+    change = light.to_levels(small.lab - repeat(soft) * away) - light.to_levels(small.lab)
+    smooth, free, frames = RowEnlarger(change, crop.size), crop.cut(free), crop.cut(frames)
+    result = image.copy()
+    target = result[crop.rows, crop.columns]
+    for patch in list_patches(soft, crop.size):
+        allowed = free[patch] * (1 - frames[patch])
+        target[patch] = add_change(crop.image[patch], smooth.cut(*patch) * repeat(allowed))
+    return result
 
 
 def skin_mask(lab: light.Lab, points: Points) -> Mask:
