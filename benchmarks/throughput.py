@@ -3,7 +3,8 @@
     python -m benchmarks.throughput [--requests 10000] [--workers 1 2 4] [--kind folder] [--folder DIR]
 
 The workers are `photog worker check`; with `--kind cloud` on moto's S3 and SQS, which itself answers some hundred
-calls a second. All requests are there before the workers start; time is taken from the first answer to the last.
+calls a second. All requests are there before the workers start; time is taken from the first answer to the last. The
+CPU time is that of the workers and of the processes that hold their models, in the same span.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import cv2
 
+from benchmarks.old_answers import seconds
 from shared.buckets import Bucket, FolderBucket, open_bucket
 from shared.buckets.aws_clients import S3Settings
 from tests.cloud import REGION, Cloud, start
@@ -35,21 +37,21 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the folder's bucket is made; a temporary one by default")
     options = parser.parse_args()
     for count in options.workers:
-        rate = (measure_cloud if options.kind == "cloud" else measure_folder)(options, count)
-        told = f"{rate:7.1f} answers/s, {rate / count:6.1f} per worker"
+        rate, cpu = (measure_cloud if options.kind == "cloud" else measure_folder)(options, count)
+        told = f"{rate:7.1f} answers/s, {rate / count:6.1f} per worker, {1000 * cpu:5.1f} CPU ms an answer"
         print(f"{options.kind}, {count} workers: {told}, load {os.getloadavg()[0]:.1f}", flush=True)
 
 
-def measure_folder(options: argparse.Namespace, workers: int) -> float:
-    """Return the answers a second on a folder."""
+def measure_folder(options: argparse.Namespace, workers: int) -> tuple[float, float]:
+    """Return the answers a second on a folder, and the CPU seconds of each."""
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         bucket = FolderBucket(Path(folder) / "bucket")
         fill(bucket, options.requests)
         return run(bucket, workers, options.requests, os.environ)
 
 
-def measure_cloud(options: argparse.Namespace, workers: int) -> float:
-    """Return the answers a second on moto's store and queue."""
+def measure_cloud(options: argparse.Namespace, workers: int) -> tuple[float, float]:
+    """Return the answers a second on moto's store and queue, and the CPU seconds of each."""
     server, cloud = start()
     try:
         name, queue = cloud.bucket(), cloud.queue()
@@ -81,21 +83,28 @@ def announce(cloud: Cloud, queue: str, bucket: str, key: str) -> None:
     cloud.client("sqs").send_message(QueueUrl=queue, MessageBody=json.dumps(event))
 
 
-def run(bucket: Bucket, workers: int, requests: int, environment: Mapping[str, str]) -> float:
-    """Run workers until everything is answered; return the answers a second from the first on."""
+def run(bucket: Bucket, workers: int, requests: int, environment: Mapping[str, str]) -> tuple[float, float]:
+    """Run workers until everything is answered; return the answers a second and the CPU seconds of each."""
     command = [sys.executable, "-m", "shared.cli", "worker", "check", bucket.address]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     running = [subprocess.Popen(command, env=dict(environment), **quiet) for _ in range(workers)]  # type: ignore[call-overload]
     try:
         first = await_answers(bucket, 1, running)
-        begun = time.monotonic()
+        begun, cpu = time.monotonic(), sum(map(count_seconds, running))
         await_answers(bucket, requests, running)
-        return (requests - first) / (time.monotonic() - begun)
+        answers = requests - first
+        return answers / (time.monotonic() - begun), (sum(map(count_seconds, running)) - cpu) / answers
     finally:
         for one in running:
             one.terminate()
         for one in running:
             one.wait()
+
+
+def count_seconds(worker: "subprocess.Popen[bytes]") -> float:
+    """Return the CPU seconds that a worker and its child have used so far."""
+    children = Path(f"/proc/{worker.pid}/task/{worker.pid}").parent.glob("*/children")
+    return sum(map(seconds, [worker.pid, *(int(one) for path in children for one in path.read_text().split())]))
 
 
 def await_answers(bucket: Bucket, number: int, running: "Sequence[subprocess.Popen[bytes]]") -> int:

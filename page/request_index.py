@@ -40,6 +40,7 @@ BATCH = 100  # answers read in one go
 LOOKED_SECONDS = 15.0  # after the last look at the index, for which it is kept up to date
 AROUND_SECONDS = 10.0  # between two looks for workers and failing keys
 STRAY_SECONDS = 60.0  # between two searches for files that nobody reads, which may list all of `requests/` once more
+FORGOTTEN_SECONDS = 3600.0  # after which a claim that never changes may count as new once more
 SLOWEST_SECONDS = 300.0  # longest pause between two listings
 
 Listed = TypeVar("Listed")
@@ -107,6 +108,7 @@ class RequestIndex:
         bucket: Bucket,
         settings: PageSettings,
         beat_seconds: float = 60.0,
+        silent_seconds: float = 30.0,
         wall: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -114,14 +116,16 @@ class RequestIndex:
 
         Args:
             beat_seconds: the setting `health.presence_seconds`.
+            silent_seconds: two leases, after which an unchanged claim is that of a dead worker.
         """
         self._bucket, self._client, self._settings = bucket, Client(bucket), settings
-        self._beat_seconds = beat_seconds
+        self._beat_seconds, self._silent_seconds = beat_seconds, silent_seconds
         self._wall, self._clock = wall, clock
         self._functions = {name: _Function() for name in NAMES}
         self._sorted: list[Entry] = []
         self._unread: list[Entry] = []
         self._running: list[Running] = []
+        self._beats: dict[str, tuple[str, float]] = {}  # of running requests: their last claim's etag, since when
         self._present: list[Present] = []
         self._failing: list[Trouble] = []
         self._strays: list[Trouble] = []
@@ -370,7 +374,7 @@ class RequestIndex:
             return
         if has_folder and self._bucket.head(keys.result(entry.function, entry.request_id)) is not None:
             entry.state = "answered"
-        elif is_live or any(True for _ in self._bucket.list(keys.claims(entry.function, entry.request_id))):
+        elif is_live or self._is_claimed(entry):
             entry.state = "running"
         else:
             entry.state = "waiting"
@@ -406,11 +410,12 @@ class RequestIndex:
                 request_id = info.key.removeprefix(keys.running(name)).removesuffix(".json")
                 progress = self._client.progress(name, request_id)
                 claims = list(self._bucket.list(keys.claims(name, request_id)))
-                if progress is None or not claims:
+                if progress is None or not claims or self._is_silent(claims[-1]):
                     continue
-                found.append(
-                    _describe_running(name, request_id, progress, self._read_claim(claims[-1].key), len(claims))
-                )
+                claim = self._read_claim(claims[-1].key)
+                if not _is_closed(claim):
+                    found.append(_describe_running(name, request_id, progress, claim, len(claims)))
+        self._beats = {key: beat for key, beat in self._beats.items() if beat[1] > self._clock() - FORGOTTEN_SECONDS}
         gone = {(one.function, one.request_id) for one in self._running} - {
             (one.function, one.request_id) for one in found
         }
@@ -430,6 +435,19 @@ class RequestIndex:
             if entry.state == "waiting":
                 entry.state = "running"
                 self._found.clear()
+
+    def _is_silent(self, claim: ObjectInfo) -> bool:
+        """Return whether a claim has not changed for so long that another worker may take it: its worker is dead."""
+        etag, since = self._beats.get(claim.key, ("", 0.0))
+        if etag != claim.etag:
+            self._beats[claim.key] = (claim.etag, self._clock())
+            return False
+        return self._clock() - since >= self._silent_seconds
+
+    def _is_claimed(self, entry: Entry) -> bool:
+        """Return whether a worker has a claim that it has not handed back or lost."""
+        claims = list(self._bucket.list(keys.claims(entry.function, entry.request_id)))
+        return bool(claims) and not self._is_silent(claims[-1]) and not _is_closed(self._read_claim(claims[-1].key))
 
     def _read_claim(self, key: str) -> Json:
         try:
@@ -457,6 +475,11 @@ def _people(body: Any) -> tuple[str, ...]:
     given = configure.get("user_id") if isinstance(configure, dict) else None
     given = given if isinstance(given, list) else [given]
     return tuple(dict.fromkeys(visible(one) for one in given if isinstance(one, str) and one != NOBODY))
+
+
+def _is_closed(claim: Json) -> bool:
+    """Return whether a claim's attempt is over without an answer: the request waits for the next one."""
+    return claim.get("released") is True or bool(claim.get("ended"))
 
 
 def _describe_running(name: str, request_id: str, progress: Json, claim: Json, attempts: int) -> Running:

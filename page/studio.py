@@ -21,6 +21,7 @@ from shared.contract.manifests import NOBODY, USER_ID, Json, is_canceled, parse
 from shared.contract.users import UserModel
 from shared.contract.validation import validate
 from shared.errors import RequestError
+from shared.lifecycle.claims import STALE_LEASES
 from shared.operations.cancellation import Cancellation, UnknownRequest
 from shared.operations.client import Client
 from shared.operations.erasure import Erasure
@@ -89,7 +90,7 @@ class Studio:
         self.client = Client(bucket)
         self.follower = Follower(self.client, page)
         self.pictures = Pictures(bucket, settings.limits)
-        self.index = RequestIndex(bucket, page, settings.health.presence_seconds)
+        self.index = RequestIndex(bucket, page, settings.health.presence_seconds, STALE_LEASES * settings.lease.seconds)
         self.drafts = Drafts(bucket)
 
     def add_picture(self, name: str, data: bytes, draft: Draft | None = None) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from shared.buckets import InvalidKey
 from shared.buckets.base import LONGEST_KEY
 from shared.cli.console import fail
-from shared.cli.nearest import did_you_mean
+from shared.cli.nearest import did_you_mean_path
 from shared.operations.client import Client
 
 SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".heic", ".heif"}
@@ -58,7 +58,7 @@ def require_file(given: str | Path) -> Path:
     if path.is_dir():
         fail(f"{given} is a folder; name a picture")
     if not path.is_file():
-        fail(_explain_pattern(path) or f"there is no file {given}{did_you_mean(str(path), _list_beside(path))}")
+        fail(_explain_pattern(path) or f"there is no file {given}{did_you_mean_path(path, _list_beside(path))}")
     return path
 
 
@@ -116,7 +116,7 @@ class Pictures:
                 return
         except InvalidKey:
             pass  # so it can only be meant as a file
-        near = did_you_mean(given, _list_beside(Path(given)))
+        near = did_you_mean_path(Path(given), _list_beside(Path(given)))
         if (why := _explain_pattern(Path(given).expanduser())) is not None:
             fail(why)
         fail(f"{given} is neither a file nor an object in {self._client.bucket.address}{near}")
@@ -140,8 +140,8 @@ def is_file(given: str) -> bool:
 
 
 def _list_beside(path: Path) -> list[str]:
-    """Return the files in the folder in which a file was looked for."""
-    return [str(path.parent / one.name) for one in path.parent.iterdir()] if path.parent.is_dir() else []
+    """Return the names of the files in the folder in which a file was looked for."""
+    return [one.name for one in path.parent.iterdir()] if path.parent.is_dir() else []
 
 
 def _may_be_file(given: str) -> bool:

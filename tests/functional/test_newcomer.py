@@ -135,6 +135,7 @@ def test_the_page_makes_no_folder_whose_parent_is_missing(folder):
     [
         (["me", "--template", "postr.jpg"], "there is no file postr.jpg; did you mean poster.jpg?"),
         (["me/a.jpeg", "--template", "poster.jpg"], "there is no file me/a.jpeg; did you mean me/"),
+        (["me/unlike.png", "--template", "poster.jpg"], "there is no file me/unlike.png\n"),
         (["me", "--template", "me/notes.txt"], "me/notes.txt: "),
         (["me", "--template", "me/nothing*.jpg"], "no file matches me/nothing*.jpg; in me are C.JPG, a.jpg, b.j"),
         (["me", "--template", "posters/*.jpg"], "no file matches posters/*.jpg: there is no folder posters"),

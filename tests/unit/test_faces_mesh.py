@@ -14,7 +14,7 @@ from functions.generate import person, template
 from functions.generate.face.landmarks import mirror
 from functions.generate.occlusion.network import OccluderNetwork
 from shared.errors import NoFaceInTemplate
-from shared.faces import Box, Face, FaceError, mesh, pose
+from shared.faces import Box, Face, FaceError, mesh, onnx_sessions, pose
 from shared.faces.dlib import DlibEngine
 from shared.faces.face_crop import crop_face, crop_face_quickly
 from shared.faces.loading import load_engine
@@ -279,3 +279,16 @@ def test_the_weights_are_part_of_what_is_installed():
     assert "onnxruntime" in core
     assert "dlib" not in core
     assert "face-recognition" not in core
+
+
+def test_threads_without_work_sleep_so_that_workers_can_share_a_machine(monkeypatch):
+    made = []
+    kept = onnx_sessions.onnxruntime.SessionOptions
+
+    def options():
+        made.append(kept())
+        return made[-1]
+
+    monkeypatch.setattr(onnx_sessions.onnxruntime, "SessionOptions", options)
+    onnx_sessions.open_session(mesh.WEIGHTS / "face_vector.onnx", FaceSettings(provider="cpu"))
+    assert made[0].get_session_config_entry("session.intra_op.allow_spinning") == "0"

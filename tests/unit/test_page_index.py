@@ -20,6 +20,7 @@ from shared.lifecycle.claims import Claims
 from shared.observability.failing_keys import Failures
 from shared.operations.client import Client
 from shared.settings import Lease, Limits, Settings
+from tests.clock import Clock
 
 BODY = {"images": ["photos/a.jpg"], "configure": {"user_id": "anna"}}
 
@@ -326,3 +327,37 @@ def test_numbers_that_photog_has_not_written_stop_no_list(number):
     index.look_around()
     assert [(one.request_id, one.started) for one in index.running()] == [("r", 0.0)]
     assert [(one.key, one.tries) for one in index.troubles()] == [(f"{keys.FAILING}train/x.json", 0)]
+
+
+def test_a_request_whose_worker_has_handed_it_back_or_died_waits_again():
+    bucket, clock = MemoryBucket(), Clock()
+    index = RequestIndex(bucket, PageSettings(), silent_seconds=30.0, clock=clock)
+    send(bucket, "check", "one")
+    claims = Claims(bucket, "check", Lease(), "worker-1")
+
+    def state() -> tuple[int, str]:
+        index._refresh_running()
+        index.refresh()
+        entry = index.get("check", "one")
+        assert entry is not None
+        return len(index.running()), entry.state
+
+    held = claims.acquire_first("one", "requests/check/one.json", "")
+    assert held is not None
+    bucket.put(keys.progress("check", "one"), encode(running("one", {"stage": "look", "step": 0, "steps": 1})))
+    assert state() == (1, "running")
+    clock.now += 20
+    beaten = claims.beat("one", held.record)
+    assert beaten is not None
+    assert state() == (1, "running")
+    clock.now += 20
+    assert state() == (1, "running"), "it has beaten since"
+    clock.now += 20
+    assert state() == (0, "waiting"), "its worker is dead"
+    again = claims.beat("one", beaten)
+    assert again is not None
+    assert state() == (1, "running"), "its worker was asleep"
+    claims.release("one", again)
+    assert state() == (0, "waiting")
+    bucket.delete(keys.progress("check", "one"))
+    assert state() == (0, "waiting")

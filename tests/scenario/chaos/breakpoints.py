@@ -67,8 +67,8 @@ def stop_when_ready(count: int) -> None:
     """Arrange that this worker is asked to stop as soon as it has made the `count`th request ready beside its work."""
     prepare, calls, lock = Invocation.prepare, [0], threading.Lock()
 
-    def prepared(invocation: Invocation, created: ObjectCreated) -> None:
-        prepare(invocation, created)
+    def prepared(invocation: Invocation, created: ObjectCreated, over: Callable[[], bool]) -> None:
+        prepare(invocation, created, over)
         with lock:
             calls[0] += invocation._ready is not None
             here = calls[0] == count and invocation._ready is not None
