@@ -2,8 +2,9 @@
 
     python -m benchmarks.glasses PORTRAITS_FOLDER [--every N] [--gain RED,GREEN,BLUE]
 
-`glasses.csv` beside this file says which official portraits of members of the US Congress show glasses, 175 of 814,
-many of thin wire or without rims. `--gain` lays colored light over them. Printed are the share of glasses that is found
+`glasses.csv` beside this file says which official portraits of members of the US Congress show glasses, 176 of 814,
+many of thin wire or without rims. The glasses network never saw every third of them, the first included (`--every 3`).
+`--gain` lays colored light over them. Printed are the share of glasses that is found
 and the bare faces that are taken for glasses, with the names of all that is wrong.
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.pairs import read
-from functions.generate.fusion.landmark_fusion import wears_glasses
+from functions.generate.glasses.frames import wears_glasses
 from shared.faces.base import largest
 from shared.faces.loading import load_engine
 from shared.settings import FaceSettings

@@ -16,6 +16,7 @@ from functions.generate.face.face_view import FaceView
 from functions.generate.face.strips import list_strips
 from functions.generate.fusion.fuser import Fuser, LandmarkFuser
 from functions.generate.fusion.landmark_fusion import ReferencePhoto
+from functions.generate.glasses.frames import find_frames
 from functions.generate.models import GenerateModels
 from functions.generate.occlusion.layer import OccluderLayer
 from functions.generate.occlusion.occluder import Occluder
@@ -154,8 +155,8 @@ def prepare_face_job(
     layer = lift_occluder(np.ascontiguousarray(picture[area]), landmarks, occluder, area)
     crop = layer.cleared
     mesh = None if face.mesh is None else face.mesh - [*corner, 0]
-    frames = models.frame_cache.find_frames(crop, landmarks)
-    photo = replace(person.choose_reference(who.portrayals, landmarks), trace=models.frame_cache.find_frames)
+    frames = find_frames(crop, landmarks)
+    photo = person.choose_reference(who.portrayals, landmarks)
     others = [other.landmarks - corner for number, other in enumerate(faces) if number != index]
     return FaceJob(
         person=who,

@@ -8,8 +8,8 @@ from functions.generate.diffusion.img2img import Diffuser
 from functions.generate.diffusion.lora_cache import LoraCache
 from functions.generate.diffusion.prompt import PromptCache
 from functions.generate.face_cache import CachedFaceEngine
-from functions.generate.frame_cache import FrameCache
 from functions.generate.fusion import fuser
+from functions.generate.glasses.network import load_network
 from functions.generate.networks.enhancers import Enhancers
 from functions.generate.occlusion.network import OccluderNetwork
 from functions.generate.reference_cache import ReferenceCache
@@ -27,7 +27,6 @@ class GenerateModels:
         settings: the settings of the process.
         engine: detects and compares faces.
         cached_engine: the same engine with a cache, for templates, which are often used again.
-        frame_cache: finds the frames of the glasses of templates' faces.
         reference_cache: references of requests that were judged before.
         decoded_ahead: the template of the next request, if it was made ready.
         base_model: name of the base model.
@@ -46,7 +45,6 @@ class GenerateModels:
     ) -> None:
         self.settings, self.engine = settings, engine
         self.cached_engine = CachedFaceEngine(engine)
-        self.frame_cache = FrameCache()
         self.reference_cache = ReferenceCache()
         self.decoded_ahead = DecodedAhead()
         self.base_model, self.framing = model.name, model.working.framing
@@ -56,6 +54,7 @@ class GenerateModels:
         self.prompt_cache = PromptCache(model)
         self.diffuser = Diffuser(model, controls)
         self.fuser = fuser.load_fuser(settings)
+        load_network()  # of glasses: now, because a worker that cannot load it must not start
         self.occluders = OccluderNetwork(settings.faces)
         self.enhancers = Enhancers.load(settings.enhance, model.device, settings.faces)
 
@@ -69,15 +68,14 @@ class GenerateModels:
     def evict(self, exists: Callable[[str], bool]) -> None:
         """Drop what belongs to objects that are gone, and what has not been used for a while.
 
-        That is LoRAs by their objects and references by the answers that they were judged for; faces of templates,
-        their glasses and prompts by their time alone.
+        That is LoRAs by their objects and references by the answers that they were judged for; faces of templates and
+        prompts by their time alone.
 
         Args:
             exists: whether the bucket has an object with this key.
         """
         self.decoded_ahead.drop()
         self.cached_engine.expire()
-        self.frame_cache.expire()
         self.prompt_cache.expire()
         self.reference_cache.evict(exists)
         self.lora_cache.evict(exists)

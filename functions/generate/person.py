@@ -14,7 +14,8 @@ import numpy as np
 
 from functions.generate import user_model
 from functions.generate.face.landmarks import face_width, measure_expression, measure_misfit, mirror
-from functions.generate.fusion.landmark_fusion import ReferencePhoto, wears_glasses
+from functions.generate.fusion.landmark_fusion import ReferencePhoto
+from functions.generate.glasses.frames import wears_glasses
 from functions.generate.models import GenerateModels
 from functions.generate.occlusion.network import OccluderNetwork
 from functions.generate.occlusion.occluder import find_occluder
@@ -214,7 +215,7 @@ def _load_photo(
 
 def _note_occluder(photo: ReferencePhoto, network: OccluderNetwork) -> ReferencePhoto:
     """Return the photo with what lies before its face."""
-    found = find_occluder(photo.image, photo.landmarks, network)
+    found = find_occluder(photo.image, photo.landmarks, network, reaching_in=True)
     if found is None:
         return photo
     height, width = photo.image.shape[:2]

@@ -14,23 +14,24 @@ Picture = TypeVar("Picture", NDArray[np.uint8], NDArray[np.float32])
 
 
 def warp_antialiased(
-    image: Picture, matrix: NDArray[np.float64], side: int, border: int = cv2.BORDER_REPLICATE
+    image: Picture, matrix: NDArray[np.float64], side: int | tuple[int, int], border: int = cv2.BORDER_REPLICATE
 ) -> Picture:
-    """Warp a picture to a square, and blur it first if it gets smaller.
+    """Warp a picture to a square or another canvas, and blur it first if it gets smaller.
 
     Args:
         image: uint8 or float32, (H, W) or (H, W, C).
-        matrix: a similarity from pixels of the picture to pixels of the square, (2, 3).
-        side: side of the square in pixels.
+        matrix: a similarity from pixels of the picture to pixels of the canvas, (2, 3).
+        side: side of the square, or height and width of the canvas, in pixels.
         border: OpenCV's flag for what lies outside of the picture.
 
     Returns:
-        (side, side) or (side, side, C), of the picture's type.
+        (height, width) or (height, width, C), of the picture's type.
 
-    Variances of consecutive blurs add up, as in a scale space (Lowe 2004): the square's pixels need a sigma of
+    Variances of consecutive blurs add up, as in a scale space (Lowe 2004): the canvas's pixels need a sigma of
     SAMPLED / scale, of which the picture already has SAMPLED.
     """
     scale = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
     smooth = cv2.GaussianBlur(image, (0, 0), SAMPLED * float(np.sqrt(scale**-2 - 1))) if scale < 1 else image
-    warped: Picture = cv2.warpAffine(smooth, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=border)
+    height, width = (side, side) if isinstance(side, int) else side
+    warped: Picture = cv2.warpAffine(smooth, matrix, (width, height), flags=cv2.INTER_CUBIC, borderMode=border)
     return warped

@@ -11,7 +11,7 @@ from diffusers import ControlNetModel
 from shared.devices import device_errors
 from shared.models.base_model import Conditioning, DiffusionModel
 from shared.models.conditioning import TextStates
-from shared.models.diffusion import fit_layers
+from shared.models.diffusion import fit_denoiser
 from shared.models.model_loading import BaseModelMissing
 from shared.models.model_name import HUB_ID
 from shared.models.residuals import Residuals
@@ -90,7 +90,7 @@ def load_controls(settings: Sequence[ControlSettings], model: DiffusionModel) ->
         if (first or second) and one.end > one.start:
             net = open_control(one.path, model.dtype).to(model.device).eval().requires_grad_(False)
             _check(one, net, model)
-            fit_layers(model.device, net)
+            fit_denoiser(model.device, net)
             found.append(prepare_control(net, one, first, second))
     return found
 

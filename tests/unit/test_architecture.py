@@ -45,7 +45,7 @@ GENERATE = {
     "fusion": "face glasses",
     "retouching": "face networks",
     "background": "diffusion face networks",
-    "": "background diffusion face fusion networks occlusion retouching",
+    "": "background diffusion face fusion glasses networks occlusion retouching",
 }
 PICTURES = ("shared.photos", "shared.faces", "shared.models", "shared.imaging")
 

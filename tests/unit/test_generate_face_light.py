@@ -106,3 +106,15 @@ def test_highlights_do_not_gray_the_color_of_dark_skin():
     shift = light.equalize(drawn, base, whole, whole, 100.0)[60, 60]
     assert shift[0] == pytest.approx(54 - 68, abs=1), "its lightness is that of both"
     assert drawn[0, 0, 1:] + shift[1:] == pytest.approx([15, 19], abs=1.5)
+
+
+def test_the_gold_that_a_photo_spreads_over_teeth_goes_with_the_skins(person):
+    """In a small photo the chroma of the skin lies over the teeth; in paler light both lose it."""
+    lab = light.to_lab(person.image)
+    lab[..., 2] += 14
+    gold = ReferencePhoto(light.to_rgb(lab), person.landmarks)
+    made = fuse(person.image, person.landmarks, gold, 1.0)
+    teeth = masks.mouth(person.landmarks, person.image.shape[:2], -0.005) > 0.9
+    assert teeth.sum() > 50
+    excess = (light.to_lab(made.image) - light.to_lab(person.image))[..., 2][teeth]
+    assert excess.mean() < 6

@@ -7,12 +7,12 @@ import cv2
 import numpy as np
 import pytest
 
-from functions.generate.background.guided_filter import guided_filter
 from functions.generate.face import light, masks
 from functions.generate.face.crop import FaceCrop
 from functions.generate.face.face_view import FaceView
+from functions.generate.face.guided_filter import guided_filter
 from functions.generate.face.landmarks import face_width
-from functions.generate.fusion.landmark_fusion import find_frames
+from functions.generate.glasses.frames import find_frames
 from functions.generate.retouching import makeup, sharpen, skin_retouching
 from tests import pictures
 

@@ -1,19 +1,24 @@
 """Glasses of a template stay on the face that comes under them."""
 
+import hashlib
+import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image as Pillow
 
-from functions.generate.face import light
-from functions.generate.fusion.landmark_fusion import ReferencePhoto, find_frames, fuse
+from functions.generate.face.crop import FaceCrop
+from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse
 from functions.generate.fusion.rigid import span_glasses
-from functions.generate.glasses import bridge_and_temples, detection
-from functions.generate.glasses.aligned_face import AlignedFace
+from functions.generate.glasses.aligned_face import SIZE
+from functions.generate.glasses.frames import find_frames, measure_frames, wears_glasses
+from functions.generate.glasses.network import WEIGHTS
 from functions.generate.person import choose_reference
 from tests import pictures
+from tools.glasses_recipe.frames import put_on_glasses
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +28,7 @@ def portrayals(engine):
 
 
 def test_glasses_are_told_from_bare_eyes(portrayals):
-    worn = {name: detection.wears_glasses(light.to_lab(one.image), one.landmarks) for name, one in portrayals.items()}
+    worn = {name: wears_glasses(one.image, one.landmarks) for name, one in portrayals.items()}
     assert worn == {"hopper": True, "astronaut": False}
 
 
@@ -49,12 +54,12 @@ def noisy(levels):
 def test_grain_is_no_glasses(portrayals, change):
     """High sensitivities and newsprint have dark lines everywhere, and a face got white or dark frames drawn on it."""
     one = portrayals["astronaut"]
-    assert not detection.wears_glasses(light.to_lab(change(one.image)), one.landmarks)
+    assert not wears_glasses(change(one.image), one.landmarks)
 
 
 def test_glasses_are_seen_through_grain(portrayals):
     one = portrayals["hopper"]
-    assert detection.wears_glasses(light.to_lab(noisy(8)(one.image)), one.landmarks)
+    assert wears_glasses(noisy(8)(one.image), one.landmarks)
 
 
 def wire(one, shade=0.62):
@@ -75,14 +80,14 @@ def wire(one, shade=0.62):
 def test_wire_is_seen_by_its_bridge_and_temples(portrayals):
     """The faint frames of every seventh portrait were taken for none, and only the stumps of their temples stayed."""
     one = portrayals["astronaut"]
-    assert detection.wears_glasses(light.to_lab(wire(one)), one.landmarks)
+    assert wears_glasses(wire(one), one.landmarks)
 
 
 def test_colored_light_puts_no_glasses_on_a_bare_face(portrayals):
     one = portrayals["astronaut"]
     for gain in ((0.3, 1.0, 0.4), (0.45, 1.0, 0.5), (1.0, 0.5, 0.4), (0.4, 0.6, 1.0)):
         lit = np.clip(one.image * np.array(gain), 0, 255).astype(np.uint8)
-        assert not detection.wears_glasses(light.to_lab(lit), one.landmarks), gain
+        assert not wears_glasses(lit, one.landmarks), gain
 
 
 def test_a_frame_that_is_found_in_part_is_rigid_as_a_whole(portrayals):
@@ -135,17 +140,16 @@ def test_frames_survive_two_full_fusions(portrayals):
     template, person = portrayals["hopper"], portrayals["astronaut"]
     fused = fuse(template.image, template.landmarks, person, 1.0)
     fused = fuse(fused.image, fused.landmarks, person, 1.0, frames=fused.frames)
-    assert detection.wears_glasses(light.to_lab(fused.image), fused.landmarks)
+    assert wears_glasses(fused.image, fused.landmarks)
     none = np.zeros(template.image.shape[:2], np.float32)
     bare = fuse(template.image, template.landmarks, person, 1.0, frames=none)
     assert depth_of_bridge(fused) > 1.5 * depth_of_bridge(bare), "it is the frames that were kept"
 
 
 def depth_of_bridge(shown):
-    """How much the root of the nose looks like a bridge, in lightness."""
-    return bridge_and_temples.find_bridge_root(
-        AlignedFace.of(light.to_lab(shown.image), shown.landmarks), bridge_and_temples.BRIDGES[1][0]
-    ).depth
+    """How surely there is a frame across the root of the nose, 0 to 1."""
+    root = SIZE[1] // 2
+    return measure_frames(FaceCrop.of(shown.image, shown.landmarks))[:, root - 6 : root + 7].max(axis=0).mean()
 
 
 def with_glasses(one, thickness):
@@ -228,3 +232,26 @@ def test_a_photo_without_glasses_is_taken_before_one_with(portrayals):
     wearing = with_glasses(bare, 5)
     assert choose_reference([wearing, bare], bare.landmarks) is bare
     assert choose_reference([wearing], bare.landmarks) is wearing
+
+
+def test_painted_glasses_of_all_kinds_are_found_where_they_are(portrayals):
+    """The recipe's glasses on a face that the network never saw, drawn larger than its canvas."""
+    one, rng, found, drawn, common = portrayals["astronaut"], np.random.default_rng(7), 0.0, 0.0, 0.0
+    crop = FaceCrop.of(one.image, one.landmarks)
+    large, points = cv2.resize(crop.image, None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC), crop.points * 3
+    for _ in range(8):
+        worn = put_on_glasses(rng, large.astype(np.float32), points)
+        frames = find_frames(np.clip(worn.canvas, 0, 255).astype(np.uint8), points) * (worn.doubtful < 0.05)
+        found, drawn = found + frames.sum(), drawn + worn.frames.sum()
+        common += np.minimum(frames, worn.frames).sum()
+    assert common > 0.8 * drawn
+    assert common > 0.55 * found
+
+
+def test_the_network_is_part_of_what_is_installed_and_its_card_names_its_digest():
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    (pattern,) = project["tool"]["setuptools"]["package-data"]["functions.generate.glasses"]
+    assert WEIGHTS in set((root / "functions/generate/glasses").glob(pattern))
+    card = (WEIGHTS.parent / "README.md").read_text()
+    assert hashlib.sha256(WEIGHTS.read_bytes()).hexdigest() in card

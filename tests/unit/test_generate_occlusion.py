@@ -11,10 +11,23 @@ import pytest
 
 from functions.generate import template as templates
 from functions.generate.face import masks
+from functions.generate.face.crop import FaceCrop
 from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse
+from functions.generate.occlusion import aligned_face
 from functions.generate.occlusion.layer import OccluderLayer
 from functions.generate.occlusion.network import WEIGHTS, OccluderNetwork
-from functions.generate.occlusion.occluder import compare_colors, find_occluder, measure_hidden
+from functions.generate.occlusion.occluder import (
+    BEFORE,
+    REACHING,
+    VIEW,
+    VIEW_WIDTH,
+    compare_colors,
+    fill_holes,
+    find_objects,
+    find_occluder,
+    measure_hidden,
+    smooth_outline,
+)
 from functions.generate.person import choose_reference, mirror_image
 from functions.generate.request import FaceAssignment
 from shared.errors import UnsuitableFace
@@ -57,11 +70,11 @@ def test_bare_faces_are_taken_for_faces(engine, network):
     shown = [pictures.group(), pictures.astronaut(), pictures.hopper()]
     faces = [(image, face.landmarks) for image in shown for face in engine.detect(image)]
     assert len(faces) == 8
-    for image, landmarks in faces:
+    for number, (image, landmarks) in enumerate(faces):
         where = inside(landmarks, image)
-        # a fringe and the peak of a cap are before a face, indeed, and the first one's hair falls over her temple
+        # a fringe and the peak of a cap are before a face, indeed, and the first one's hair falls over her cheek
         where[: int(landmarks[17:27, 1].min())] = False
-        assert (mask_of(image, landmarks, network)[where] > COUNTED).mean() < 0.05
+        assert (mask_of(image, landmarks, network)[where] > COUNTED).mean() < (0.1 if number == 0 else 0.02)
 
 
 @pytest.mark.parametrize("kind", COVERING)
@@ -72,6 +85,7 @@ def test_objects_are_found_whole_and_nothing_beside_them(request, network, kind,
     found = mask_of(covered, face.landmarks, network)
     where = inside(face.landmarks, covered)
     assert (found[where & (alpha > 0.9)] > COUNTED).mean() > 0.88
+    where[: int(face.landmarks[17:27, 1].min())] = False  # a fringe is before a face, indeed
     assert (found[where & (alpha < 0.1)] > COUNTED).mean() < 0.03
 
 
@@ -110,6 +124,40 @@ def test_a_colored_cup_ends_where_its_color_ends_and_its_dark_inside_belongs_to_
     found = compare_colors(plane((65, 16, 18), thing, np.array([45, 60, 40]), inside), share, width)
     assert (found[spurs] > 0.5).mean() < 0.03
     assert (found[thing] > 0.5).mean() > 0.98
+
+
+def test_a_corner_of_the_mouth_beside_a_cup_is_none_of_it_and_a_nick_is():
+    """What hangs on the cup by a thread, or lies apart, would be a piece of the old face; a nick shows the new one."""
+    width = 320
+    y, x = np.mgrid[:384, :384].astype(np.float32) / width
+    cup = (abs(x - 0.6) < 0.2) & (abs(y - 0.6) < 0.25)
+    nick, corner = np.hypot(x - 0.5, y - 0.4) < 0.015, np.hypot(x - 0.86, y - 0.5) < 0.02
+    thread = (abs(y - 0.5) < 0.004) & (x > 0.78) & (x < 0.86)
+    fine = ((cup & ~nick) | corner | thread).astype(np.float32)
+    found = smooth_outline(fine, np.where(cup, 1, 0.6).astype(np.float32), width)
+    assert found[nick].min() > 0.9
+    assert found[corner].max() < 0.1
+    assert (found[cup] > 0.9).mean() > 0.95
+
+
+@pytest.mark.parametrize(("before", "kept"), [(BEFORE, False), (REACHING, True)])
+def test_what_only_reaches_into_a_face_is_left_to_a_template_and_not_taken_from_a_person(astronaut, before, kept):
+    """Beside a template's cheek nothing changes anyway; a neighbor's hair in a person's photo would be drawn."""
+    points = FaceCrop.of(astronaut.image, astronaut.landmarks, VIEW).scaled(VIEW_WIDTH)
+    placed = aligned_face.transform(points.points, aligned_face.align(points.points))
+    x = np.broadcast_to(np.arange(aligned_face.SIDE, dtype=np.float32), (aligned_face.SIDE,) * 2)
+    beside = (x > placed[14, 0] - 4).astype(np.float32)
+    found = find_objects(points.image, points.points, lambda planes: beside, before)
+    assert found.any() == kept
+
+
+def test_a_face_is_seen_through_a_handle_and_not_through_the_inside_of_a_cup():
+    y, x = np.mgrid[:112, :112].astype(np.float32)
+    away = np.hypot(x - 56, y - 56)
+    ring = (away > 16) & (away < 32)
+    inner = away <= 16
+    assert not fill_holes(ring, inner)[inner].any()
+    assert fill_holes(ring, inner & False)[inner].all()
 
 
 def test_a_hand_keeps_what_the_network_says():

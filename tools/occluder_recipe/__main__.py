@@ -8,12 +8,15 @@ import cv2
 import torch
 from skimage import data
 
+from functions.generate.occlusion.aligned_face import SIDE
 from functions.generate.occlusion.network import WEIGHTS
 from shared.faces.loading import load_engine
 from shared.settings import FaceSettings
 from tools.occluder_recipe.export import export
 from tools.occluder_recipe.faces import Faces, prepare
-from tools.occluder_recipe.training import Plan, paint_shards, train
+from tools.occluder_recipe.samples import make_sample
+from tools.occluder_recipe.training import Plan, load_start, paint_shards, train
+from tools.occluder_recipe.unet import OccluderUNet
 
 SHARDS, HELD_OUT_SHARDS = 12, 1
 PAINTING_SEED, HELD_OUT_SEED = 1, 2
@@ -43,13 +46,15 @@ def main() -> None:
         training, held = _faces(arguments.portraits, arguments.work / "faces.npz").split()
         textures = [data.coffee(), data.brick(), data.grass(), data.gravel(), data.hubble_deep_field(), data.rocket()]
         textures = [cv2.cvtColor(one, cv2.COLOR_GRAY2RGB) if one.ndim == 2 else one for one in textures]
-        paint_shards(held, textures, held_out, HELD_OUT_SHARDS, HELD_OUT_SEED)
-        paint_shards(training, textures, shards, arguments.shards, PAINTING_SEED)
+        paint_shards(lambda rng: make_sample(rng, held, textures), held_out, HELD_OUT_SHARDS, HELD_OUT_SEED)
+        paint_shards(lambda rng: make_sample(rng, training, textures), shards, arguments.shards, PAINTING_SEED)
     if "train" in stages or "export" in stages:
         plan = Plan(samples=arguments.samples, rate=arguments.rate)
-        network = train(shards, held_out, plan, arguments.work, arguments.minutes, arguments.start)
+        torch.manual_seed(plan.seed)
+        network = OccluderUNet() if arguments.start is None else load_start(arguments.start, held_out)
+        network = train(network, shards, held_out, plan, arguments.work, arguments.minutes)
         if "export" in stages:
-            export(network, arguments.out)
+            export(network, arguments.out, (SIDE, SIDE))
 
 
 def _faces(folder: Path, prepared: Path) -> Faces:

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from functions.generate.occlusion.aligned_face import SIDE
 from tools.occluder_recipe.unet import INPUTS, Block, OccluderUNet
 
 OPSET = 17
@@ -58,8 +57,8 @@ class Graph:
         return planes
 
 
-def export(network: OccluderUNet, path: Path) -> None:
-    """Write the network; its input is `planes`, (1, 5, SIDE, SIDE), its output `share`, (1, 1, SIDE, SIDE), 0 to 1."""
+def export(network: OccluderUNet, path: Path, size: tuple[int, int]) -> None:
+    """Write the network; its input is `planes`, (1, 5, *size), its output `share`, (1, 1, *size), 0 to 1."""
     graph, kept = Graph(), list[str]()
     planes = graph.convolve("Conv", network.stem, "planes")
     for number, block in enumerate(network.down):
@@ -81,10 +80,10 @@ def export(network: OccluderUNet, path: Path) -> None:
         planes = graph.block(block, graph.add("Concat", [larger, beside], axis=1))
     logits = graph.convolve("ConvTranspose", network.head, planes)
     graph.nodes.append(helper.make_node("Sigmoid", [logits], ["share"]))
-    takes = helper.make_tensor_value_info("planes", TensorProto.FLOAT, [1, INPUTS, SIDE, SIDE])
-    gives = helper.make_tensor_value_info("share", TensorProto.FLOAT, [1, 1, SIDE, SIDE])
+    takes = helper.make_tensor_value_info("planes", TensorProto.FLOAT, [1, INPUTS, *size])
+    gives = helper.make_tensor_value_info("share", TensorProto.FLOAT, [1, 1, *size])
     model = helper.make_model(
-        helper.make_graph(graph.nodes, "occluders", [takes], [gives], graph.weights),
+        helper.make_graph(graph.nodes, path.stem, [takes], [gives], graph.weights),
         opset_imports=[helper.make_opsetid("", OPSET)],
         ir_version=8,
     )

@@ -64,8 +64,11 @@ def prepare(folder: Path, engine: FaceEngine) -> Faces:
     return Faces(np.stack(canvases), np.stack(points))
 
 
-def vary(rng: np.random.Generator, canvas: Image, points: Points) -> tuple[Canvas, Points]:
-    """Return a face as another day, another camera or another skin would show it, and its landmarks."""
+def vary(rng: np.random.Generator, canvas: Image, points: Points, glasses: bool = True) -> tuple[Canvas, Points]:
+    """Return a face as another day, another camera or another skin would show it, and its landmarks.
+
+    `glasses` says whether it may wear some.
+    """
     if rng.random() < 0.5:
         canvas, points = np.ascontiguousarray(canvas[:, ::-1]), mirror(points, canvas.shape[1])
     canvas, points = _turn(rng, canvas, points) if rng.random() < 0.5 else (canvas, points)
@@ -82,7 +85,7 @@ def vary(rng: np.random.Generator, canvas: Image, points: Points) -> tuple[Canva
         face = _freckle(rng, face, inside)
     if rng.random() < 0.2:
         face = _wrinkle(rng, face, points)
-    if rng.random() < 0.15:
+    if rng.random() < 0.15 and glasses:
         face = _put_on_glasses(rng, face, points)
     if rng.random() < 0.45:
         face = _shade(rng, face, points)
@@ -108,11 +111,11 @@ def unknown(canvas: Canvas, points: Points) -> Mask:
     return np.asarray(np.maximum(forehead * other, rim * np.clip((height + 0.35) / 0.1, 0, 1) * other), np.float32)
 
 
-def photograph(rng: np.random.Generator, canvas: Canvas) -> Image:
-    """Return the canvas, reduced to the network's size, as a camera and a file would leave it."""
+def photograph(rng: np.random.Generator, canvas: Canvas, size: tuple[int, int] = (SIDE, SIDE)) -> Image:
+    """Return the canvas, reduced to a network's height and width, as a camera and a file would leave it."""
     if rng.random() < 0.35:
         canvas = cv2.GaussianBlur(canvas, (0, 0), uniform(rng, 0.4, 1.8))
-    small = cv2.resize(canvas, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(canvas, size[::-1], interpolation=cv2.INTER_AREA)
     small = small * gradient(rng, small.shape[:2], rng.normal(0, 0.35))[..., None]
     small = small * np.exp(rng.normal(0, 0.07, 3)) * np.exp(rng.normal(0, 0.2))
     small = 255 * np.power(np.clip(small / 255, 0, 1), np.exp(rng.normal(0, 0.2)))

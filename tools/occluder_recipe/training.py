@@ -1,20 +1,22 @@
-"""Train the occluder network: samples are painted into shards on disk, over which the network passes several times."""
+"""Train a network that marks something on faces.
+
+Samples are painted into shards on disk, over which the network passes several times.
+"""
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from functions.generate.occlusion.aligned_face import SIDE
-from shared.imaging.array_types import Image
+from shared.imaging.array_types import Mask
 from tools.occluder_recipe.continuation import load_exported
-from tools.occluder_recipe.faces import Faces
-from tools.occluder_recipe.samples import make_sample
 from tools.occluder_recipe.unet import INPUTS, OccluderUNet
 
 log = logging.getLogger(__name__)
@@ -40,15 +42,32 @@ class Plan:
     seed: int = 15
 
 
-def paint_shards(faces: Faces, textures: list[Image], folder: Path, count: int, seed: int, first: int = 0) -> None:
+class Sample(Protocol):
+    """One face.
+
+    Attributes:
+        planes: the network's input, (INPUTS, H, W), -1 to 1.
+        wanted: the share of each pixel that the network shall find, 0 to 1, (H, W).
+        weight: how much each pixel counts, 0 to 1, (H, W).
+    """
+
+    @property
+    def planes(self) -> NDArray[np.float32]: ...
+    @property
+    def wanted(self) -> Mask: ...
+    @property
+    def weight(self) -> Mask: ...
+
+
+def paint_shards(make_sample: Callable[[np.random.Generator], Sample], folder: Path, count: int, seed: int) -> None:
     """Paint so many shards of samples into a folder; those that are there already stay."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number in range(first, first + count):
+    for number in range(count):
         path = folder / f"{number:04d}.npy"
         if path.exists():
             continue
         rng = np.random.default_rng((seed, number))
-        painted = [make_sample(rng, faces, textures) for _ in range(SHARD)]
+        painted = [make_sample(rng) for _ in range(SHARD)]
         stored = np.stack([np.concatenate([one.planes, 2 * np.stack([one.wanted, one.weight]) - 1]) for one in painted])
         unfinished = path.with_suffix(".part")
         with unfinished.open("wb") as file:
@@ -57,16 +76,13 @@ def paint_shards(faces: Faces, textures: list[Image], folder: Path, count: int, 
 
 
 def train(
-    shards: Path, held_out: Path, plan: Plan, work: Path, minutes: float | None = None, start: Path | None = None
+    network: OccluderUNet, shards: Path, held_out: Path, plan: Plan, work: Path, minutes: float | None = None
 ) -> OccluderUNet:
     """Train on the shards of a folder, and log how well the network does on those of another.
 
-    The checkpoint in `work` is resumed from; `minutes` plans the whole training by time instead of by samples. `start`
-    is an exported network whose training is continued.
+    The checkpoint in `work` is resumed from; `minutes` plans the whole training by time instead of by samples.
     """
-    torch.manual_seed(plan.seed)
     rng = np.random.default_rng(plan.seed)
-    network = OccluderUNet() if start is None else load_exported(start, _tensors(_some(held_out))[0])
     network = network.train().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(network.parameters(), plan.rate, weight_decay=1e-4)
     checkpoint, seen, started, before = work / "network.pt", 0, time.monotonic(), 0.0
@@ -104,8 +120,13 @@ def _some(folder: Path) -> NDArray[np.uint8]:
     return group
 
 
+def load_start(exported: Path, samples: Path) -> OccluderUNet:
+    """Load an exported network to continue its training; it is measured on the samples of a folder."""
+    return load_exported(exported, _tensors(_some(samples))[0])
+
+
 def evaluate(network: OccluderUNet, folder: Path) -> dict[str, float]:
-    """Return the share of objects that is found, and of faces that is taken for objects, and their overlap."""
+    """Return the share that is found of what is wanted, the share of the rest that is taken for it, and the overlap."""
     network.eval()
     found = missed = wrong = bare = 0.0
     with torch.inference_mode():
@@ -154,5 +175,5 @@ def _update(
 def _tensors(batch: NDArray[np.uint8]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Return planes, wanted shares and weights of stored samples."""
     values = torch.from_numpy(batch).float()
-    assert values.shape[1:] == (INPUTS + TARGETS, SIDE, SIDE)
+    assert values.shape[1] == INPUTS + TARGETS
     return values[:, :INPUTS] / 127.5 - 1, values[:, INPUTS : INPUTS + 1] / 255, values[:, INPUTS + 1 :] / 255

@@ -1,4 +1,4 @@
-"""The occluder network: a small U-Net (Ronneberger et al. 2015) from an aligned face to the share of objects."""
+"""A small U-Net (Ronneberger et al. 2015) from an aligned face to the share of objects, or of frames of glasses."""
 
 import torch
 from torch import nn
@@ -28,7 +28,7 @@ class Block(nn.Module):
 
 
 class OccluderUNet(nn.Module):
-    """From the planes of an aligned face, (N, 5, SIDE, SIDE), to logits of its objects, (N, 1, SIDE, SIDE).
+    """From the planes of an aligned face, (N, 5, H, W), to logits of its objects, (N, 1, H, W).
 
     It works at half the canvas's size and below, where nearly all of what tells an object from a face is visible.
     """

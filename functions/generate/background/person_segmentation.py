@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.generate.background.guided_filter import guided_filter
 from functions.generate.face import masks
+from functions.generate.face.guided_filter import guided_filter
 from functions.generate.face.landmarks import face_width, with_forehead
 from functions.generate.networks.person_network import PersonNetwork
 from shared.faces import Face

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from functions.generate.face import facial_hair, light, masks
 from functions.generate.face.facial_hair import FacialHair
-from functions.generate.face.landmarks import face_width, hairline
+from functions.generate.face.landmarks import BROWS, CHIN, face_width, hairline
 from functions.generate.face.palette import Palette
 from functions.generate.face.strips import copy_where
 from functions.generate.face.working_size import EVERYTHING, Part, WorkingSize
@@ -149,9 +149,16 @@ class FaceCrop:
         """How much fine detail the face has, without that of facial hair; see `light.measure_sharpness`."""
         return light.measure_sharpness(self.lightness, self.face * (1 - self.cut(self.facial_hair.mask)))
 
-    def outline(self, margin: float = masks.FACE_MARGIN) -> Mask:
-        """Return the mask `masks.face`, (h, w), that stays `margin` face widths inside the outline."""
-        return masks.face(self.points, self.size, margin, top=hairline(self.mesh))
+    def outline(self, margin: float = masks.FACE_MARGIN, lowered: float = 0.0) -> Mask:
+        """Return the mask `masks.face`, (h, w), that stays `margin` face widths inside the outline.
+
+        Along the hairline, if it is known, the mask ends `lowered` face widths lower still.
+        """
+        top = hairline(self.mesh)
+        if top is not None and lowered:
+            down = self.points[CHIN] - self.points[BROWS].mean(axis=0)
+            top = top + lowered * self.width * down / np.linalg.norm(down)
+        return masks.face(self.points, self.size, margin, top=top)
 
     def cut(self, plane: Mask) -> Mask:
         """Return the crop's part, (h, w), of a mask of the picture, (H, W)."""

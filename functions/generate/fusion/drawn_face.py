@@ -10,7 +10,7 @@ from functions.generate.face.crop import FaceCrop
 from functions.generate.face.strips import blend, copy_where
 from functions.generate.face.working_size import Part
 from functions.generate.fusion import detail_match
-from functions.generate.fusion.blend_weights import BlendWeights
+from functions.generate.fusion.blend_weights import LOWERED, BlendWeights
 from shared.imaging.array_types import Image, Mask
 
 TEETH = 0.01  # face widths around the mouth's opening in which detail is not raised
@@ -56,7 +56,7 @@ def compose(crop: FaceCrop, drawn: DrawnFace, original: FaceCrop, shares: BlendW
         RGB, uint8, (H, W, 3); equal to the crop where the share is 0.
     """
     small, kept = crop.small, original.small
-    outline = small.outline(shares.margin)
+    outline = small.outline(shares.margin, LOWERED)
     if drawn.shaven is not None:
         outline = np.maximum(outline, drawn.shaven)
     hair = np.zeros(small.size, np.float32) if drawn.hair is None else drawn.hair

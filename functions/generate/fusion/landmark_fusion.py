@@ -9,7 +9,6 @@
 Degree 0 gives the template bit for bit, degree 1 takes all from the person; all shares rise with the degree.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -33,7 +32,7 @@ from functions.generate.fusion.occlusion import find_border, spare, usable_mask,
 from functions.generate.fusion.relight import Relighting, measure_whites
 from functions.generate.fusion.rigid import make_rigid, span_glasses
 from functions.generate.fusion.warp import Picture, Projection, plan_movement
-from functions.generate.glasses import detection
+from functions.generate.glasses.frames import erase_frames, find_frames
 from shared.imaging.array_types import Embedding, Image, Mask, Points
 
 # a face below so many pixels that is drawn more than so many times as wide has no detail to raise: raised, its jpg
@@ -55,7 +54,6 @@ class ReferencePhoto:
         mesh: the points of its face mesh, (478, 3), in pixels of the image; None if the engine gives none.
         occluder: mask of what lies before the face, (H, W), which is never taken; None if nothing does.
         hidden: the share of the face that it hides, 0 to 1.
-        trace: finds the frames of glasses; None for `find_frames`. A cache may stand here.
         box_width: width in pixels of the face's box, which check tells; None for that of the landmarks.
     """
 
@@ -67,7 +65,6 @@ class ReferencePhoto:
     mesh: Points | None = None
     occluder: Mask | None = None
     hidden: float = 0.0
-    trace: Callable[[Image, Points], Mask] | None = None
     box_width: float | None = None
 
     @property
@@ -81,8 +78,8 @@ class ReferencePhoto:
 
     @cached_property
     def frames(self) -> Mask:
-        """Mask of the frames of the face's glasses, (H, W); cached, since tracing them is slow."""
-        return (self.trace or find_frames)(self.image, self.landmarks)
+        """Mask of the frames of the face's glasses, (H, W); computed once."""
+        return find_frames(self.image, self.landmarks)
 
     @cached_property
     def facial_hair(self) -> FacialHair:
@@ -140,21 +137,6 @@ def fuse(
             drawing, original, shares, 1 - crop.cut(free), crop.cut(frames), crop.cut(hair)
         )
     return FaceView(moved, points.landmarks, frames, points.mesh, hair)
-
-
-def find_frames(image: Image, landmarks: Points) -> Mask:
-    """Return the mask of the frames of the face's glasses, (H, W); all 0 if it has none."""
-    frames = np.zeros(image.shape[:2], np.float32)
-    crop = FaceCrop.of(image, landmarks)
-    if not crop.empty:
-        frames[crop.rows, crop.columns] = detection.find_frames(crop.lab, crop.points)
-    return frames
-
-
-def wears_glasses(image: Image, landmarks: Points) -> bool:
-    """Return whether the face has glasses with a visible frame; 20 times as fast as `find_frames`."""
-    crop = FaceCrop.of(image, landmarks)
-    return not crop.empty and detection.wears_glasses(crop.lab, crop.points)
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +212,7 @@ def _blend(
     worn = np.clip(on_small(person.frames), 0, 1) if person.glasses else nothing
     framed = bool(frames.any())  # only one pair of glasses on the nose: the template's stays
     seen = on_small(person.image)
-    drawn = light.to_lab(detection.erase_frames(seen, worn) if framed else seen)
+    drawn = light.to_lab(erase_frames(seen, worn) if framed else seen)
     theirs = np.clip(on_small(person.facial_hair.mask), 0, 1) if person.facial_hair.mask.any() else nothing
     beards = BeardTransfer.of(crop.working.reduce(hair), theirs, small)
     skin_drawn = light.skin_likeness(drawn, small.bare * (1 - beards.person) if beards.person.any() else small.bare)
@@ -269,7 +251,7 @@ def _blend(
             return np.array(filled[part])
         picture = drawing.draw(person.image, part)
         if framed and person.glasses:
-            picture = detection.erase_frames(picture, drawing.draw_frames(part))
+            picture = erase_frames(picture, drawing.draw_frames(part))
         gain = original.palette.scale_gain(relighting.gain(drawn, cv2.split(relighting.smooth)), palette)
         if filling is not None:
             gain *= repeat(1 - filling.share)

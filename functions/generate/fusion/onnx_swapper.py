@@ -27,7 +27,8 @@ from functions.generate.face.crop import FaceCrop
 from functions.generate.face.face_view import FaceView
 from functions.generate.fusion.blend_weights import BlendWeights
 from functions.generate.fusion.drawn_face import DrawnFace, compose
-from functions.generate.fusion.landmark_fusion import ReferencePhoto, find_frames
+from functions.generate.fusion.landmark_fusion import ReferencePhoto
+from functions.generate.glasses.frames import find_frames
 from shared.faces.antialiased_warp import warp_antialiased
 from shared.faces.base import EngineUnavailable
 from shared.faces.five_points import five_points

@@ -17,8 +17,11 @@ USUAL_SHADE = 0.6  # the share if no whites of the eyes are visible
 WHITES = 0.9  # quantile of the lightness in the eyes; lighter is the white of the eye, which is alike in all people
 SHOWING = 0.75  # relative to the skin's lightness; if the lightest of the eyes is darker, it is lids or shade
 FAINT_SHIFT = 2.0  # lightness; the share cannot be measured from a smaller shift
-# share of the skin's color shift that eyes and teeth take; with more, teeth beside brown skin turn yellow
+# share of the skin's color shift that eyes and teeth take; with more, teeth beside brown skin turn yellow. Of a shift
+# that makes the skin paler each pixel takes its share by its own color: the white of teeth none, but the gold that
+# a small photo's chroma spreads over them, all of it
 COLOR_ON_FEATURES = 0.2
+PALER = (0.0, -0.12)  # relative change of the skin's chroma, over which that share rises to 1
 LIGHT = 8  # channels of `light.LowLight`
 
 
@@ -68,7 +71,8 @@ class Relighting:
         own = np.maximum(np.maximum(masks.eyes(base.points, base.size), masks.mouth(base.points, base.size)), hair)
         shift = light.shift_light(drawn, cv2.split(low), tone)[..., 0]
         shade = 1 - tone.modeled * (1 - _measure_shade(drawn[..., 0], shift, base, whites))
-        damping = np.array([1 - shade, 1 - COLOR_ON_FEATURES, 1 - COLOR_ON_FEATURES], np.float32)
+        color = (1 - COLOR_ON_FEATURES) * (1 - _measure_paleness(low, skin_drawn))
+        damping = np.array([1 - shade, color, color], np.float32)
         return cls(np.dstack([low, own.astype(np.float32)]), damping, tone)
 
     def apply(self, drawn: light.Lab, smooth: Sequence[NDArray[np.float32]]) -> light.Lab:
@@ -119,6 +123,14 @@ class Relighting:
 def measure_whites(lightness: light.Lightness, eyes: NDArray[np.bool_]) -> float:
     """Return the lightness of the whites of the eyes, whose pixels, (H, W), are given; at the picture's full size."""
     return float(np.quantile(lightness[eyes], WHITES))
+
+
+def _measure_paleness(low: light.LowLight, skin: Mask) -> float:
+    """Return how surely the light makes the drawn skin paler, 0 to 1."""
+    weight = skin[..., None] / max(float(skin.sum()), 1.0)
+    change, level = ((low[..., planes] * weight).sum(axis=(0, 1)) for planes in (slice(1, 3), slice(4, 6)))
+    relative = float(change @ level) / max(float(level @ level), 1.0)
+    return float(np.clip((relative - PALER[0]) / (PALER[1] - PALER[0]), 0, 1))
 
 
 def _measure_shade(

@@ -33,6 +33,8 @@ SURE, POSSIBLE = 0.85, 0.5  # share from which a pixel starts an object, and dow
 SMALLEST = 0.004  # of the face's area; smaller pieces are spots, moles and lashes
 INSIDE = 0.02  # face widths inside the outline, from where a piece lies before the face, and not beside it
 BEFORE = 0.35  # of a piece that must lie there; the background and the hair that touch the outline do less
+BARE, SEEN_THROUGH = 0.2, 0.6  # share up to which a pixel is rather the face's; part of a hole that must be for it
+REACHING = 0.06  # the same for what only reaches in
 HOLE = 0.5  # of a piece's area up to which a hole in it belongs to it
 BESIDE = 0.10  # face widths beyond the outline that are searched, because the outline is not exact
 WORKING_WIDTH = 320  # pixels across the face at which the edges are found
@@ -49,6 +51,11 @@ TRACE = 0.02  # share up to which a pixel is surely the face's
 NOISE = 4.0  # LAB; colors this near to each other cannot be told apart
 ROUNDS = 2  # of comparing; the second one knows the colors better
 STEEPNESS = 2.0  # of the share across an edge: a doubtful quarter on the face's side is the face's
+# of the share, from where a pixel is the object's, and face widths by which it is made narrower: what is left of the
+# old face beside an object is seen as a hairline, but what little the object's edge takes of the new face is not
+TIGHT, SHY = 0.6, 0.004
+SPUR = 0.008  # face widths; what is thinner is no object that the network can see
+NICK = 0.002  # squared face widths; smaller holes are the object's
 EDGE = 0.7  # sigma in pixels of the picture of an object's edge
 
 
@@ -82,19 +89,23 @@ class Occluder:
         return whole
 
 
-def find_occluder(image: Image, landmarks: Points, network: OccluderNetwork) -> Occluder | None:
+def find_occluder(
+    image: Image, landmarks: Points, network: OccluderNetwork, reaching_in: bool = False
+) -> Occluder | None:
     """Find what lies before a face; return None if nothing does.
 
     Args:
         image: RGB, uint8, (H, W, 3).
         landmarks: the face's landmarks, (68, 2), in pixels of the image.
         network: the occluder network.
+        reaching_in: find also what lies beside the face and only reaches into its outline, such as the hair of a
+            neighbor. In a template that stays as it is by itself; from a person's photo it must not be taken.
     """
     crop = FaceCrop.of(image, landmarks)
     if crop.empty:
         return None
     view = FaceCrop.of(image, landmarks, VIEW).scaled(VIEW_WIDTH)
-    rough = find_objects(view.image, view.points, network)
+    rough = find_objects(view.image, view.points, network, REACHING if reaching_in else BEFORE)
     if not rough.any():
         return None
     share = _find_edges(crop, rough)
@@ -102,8 +113,11 @@ def find_occluder(image: Image, landmarks: Points, network: OccluderNetwork) -> 
     return Occluder(share, crop.rows, crop.columns, measure_hidden(crop.points, share), covered)
 
 
-def find_objects(image: Image, points: Points, network: OccluderNetwork) -> Mask:
-    """Return the share of objects in each pixel of the canvas, (SIDE, SIDE); too small objects are left out."""
+def find_objects(image: Image, points: Points, network: OccluderNetwork, before: float = BEFORE) -> Mask:
+    """Return the share of objects in each pixel of the canvas, (SIDE, SIDE).
+
+    Too small objects are left out, and those of which less than the share `before` lies inside the face.
+    """
     matrix = aligned_face.align(points)
     canvas = warp_antialiased(image, matrix, aligned_face.SIDE)
     placed = aligned_face.transform(points, matrix)
@@ -112,28 +126,44 @@ def find_objects(image: Image, points: Points, network: OccluderNetwork) -> Mask
         [with_forehead(placed)], placed, size, BESIDE, 0.01
     )
     inside = masks.soft([with_forehead(placed)], placed, size, -INSIDE, 0.0) > 0.5
+    bare = _show_face(canvas, share, inside)
     _, pieces = cv2.connectedComponents((share > POSSIBLE).astype(np.uint8), connectivity=8)
     kept = np.zeros(size, np.uint8)
     for number in range(1, int(pieces.max()) + 1):
         piece = pieces == number
-        before = int((piece & inside).sum())
-        large = before >= max(SMALLEST * float(inside.sum()), BEFORE * float(piece.sum()))
+        within = int((piece & inside).sum())
+        large = within >= max(SMALLEST * float(inside.sum()), before * float(piece.sum()))
         if large and share[piece].max() >= SURE:
-            kept |= fill_holes(piece)
+            kept |= fill_holes(piece, bare)
     near = cv2.dilate(kept, np.ones((5, 5), np.uint8))
     holes = (kept > 0) & (share <= POSSIBLE)
     objects: Mask = np.where(holes, np.float32(SURE), share * near).astype(np.float32)
     return objects
 
 
-def fill_holes(piece: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return the piece, (H, W), without its smaller holes, such as the inside of a cup."""
+def _show_face(canvas: Image, share: Mask, inside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return where the canvas, (SIDE, SIDE), shows what surely is the face, by the network and by its skin's color."""
+    seen = inside & (share < TRACE)
+    if not seen.any():
+        return seen
+    lab = to_lab(canvas)
+    like = np.linalg.norm(lab - np.median(lab[seen], axis=0), axis=2) < SKIN
+    shown: NDArray[np.bool_] = like & (share < BARE)
+    return shown
+
+
+def fill_holes(piece: NDArray[np.bool_], bare: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return the piece, (H, W), without its smaller holes, such as the inside of a cup.
+
+    A hole that is mostly `bare`, (H, W), stays: through the handle of a cup the face is seen.
+    """
     filled = piece.astype(np.uint8)
     _, gaps, stats, _ = cv2.connectedComponentsWithStats(1 - filled, connectivity=4)
     height, width = piece.shape
     for number, (left, top, across, down, area) in enumerate(stats):
         enclosed = left > 0 and top > 0 and left + across < width and top + down < height
-        if number > 0 and enclosed and area <= HOLE * float(piece.sum()):
+        small = number > 0 and enclosed and area <= HOLE * float(piece.sum())
+        if small and bare[gaps == number].mean() < SEEN_THROUGH:
             filled[gaps == number] = 1
     return filled
 
@@ -162,13 +192,55 @@ def _find_edges(crop: FaceCrop, rough: Mask) -> Mask:
     across = crop.width * factor
     onto = aligned_face.align(rescale(crop.points, crop.size, (height, width)))
     share = cv2.warpAffine(rough, onto, (width, height), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
-    fine = compare_colors(small, np.clip(share, 0, 1), across)
+    share = _drop_neck(np.clip(share, 0, 1), small, rescale(crop.points, crop.size, (height, width)))
+    fine = smooth_outline(compare_colors(small, share, across), share, across)
     enlarged = cv2.resize(fine, crop.size[::-1], interpolation=cv2.INTER_CUBIC)
-    sharp = np.clip((enlarged - 0.5) * max(STEEPNESS, 0.7 / factor) + 0.5, 0, 1)
+    sharp = np.clip((enlarged - TIGHT) * max(STEEPNESS, 0.7 / factor) + 0.5, 0, 1)
     soft: Mask = cv2.GaussianBlur(sharp, (0, 0), EDGE)
     soft[soft < masks.LEAST] = 0
     soft[soft > 1 - masks.LEAST] = 1
     return soft
+
+
+def _drop_neck(share: Mask, lab: Lab, points: Points) -> Mask:
+    """Return the share, (H, W), without what the network is not sure of beyond the outline, if it looks like skin.
+
+    Beside a microphone's handle that is the neck: kept, it would be a piece of the old chin under the new one.
+    """
+    size = share.shape[0], share.shape[1]
+    inside = masks.face(points, size, 0.0, 0.0) > 0.5
+    seen = inside & (share <= TRACE)
+    if not seen.any():
+        return share
+    like = np.linalg.norm(lab - np.median(lab[seen], axis=0), axis=2) < SKIN
+    return np.where(~inside & like & (share < SURE), 0, share).astype(np.float32)
+
+
+def smooth_outline(fine: Mask, share: Mask, width: float) -> Mask:
+    """Return the objects, (H, W), without spurs, without holes and without pieces of which the network is not sure.
+
+    A corner of the mouth beside a cup is as dark as its edge: kept, it would be a piece of the old mouth.
+
+    Args:
+        fine: the objects after comparing colors, 0 to 1, (H, W).
+        share: the network's share of objects, (H, W).
+        width: the face's width in pixels.
+    """
+    side = 2 * max(1, round(SPUR * width)) + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    found = (fine > 0.5).astype(np.uint8)
+    body = cv2.morphologyEx(found, cv2.MORPH_OPEN, disc)
+    _, pieces = cv2.connectedComponents(body, connectivity=8)
+    sure = np.unique(pieces[(share > SURE) & (body > 0)])
+    body = cv2.morphologyEx(np.isin(pieces, sure[sure > 0]).astype(np.uint8), cv2.MORPH_CLOSE, disc)
+    _, gaps, stats, _ = cv2.connectedComponentsWithStats(1 - body, connectivity=4)
+    body[np.isin(gaps, np.flatnonzero(stats[:, cv2.CC_STAT_AREA] < NICK * width**2))] = 1
+    reach = round(SHY * width)
+    body = cv2.erode(body, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+    # the soft edge of what is kept stays as it is
+    kept: Mask = np.maximum(fine * cv2.dilate(body, cross), cv2.erode(body, cross)).astype(np.float32)
+    return kept
 
 
 def compare_colors(lab: Lab, share: Mask, width: float) -> Mask:
