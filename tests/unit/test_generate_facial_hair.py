@@ -92,6 +92,18 @@ def test_a_moustache_is_no_beard(woman, man):
         assert not (found.mask[round(mouth + 0.1 * face_width(face.landmarks)) :] > 0.1).any()
 
 
+def test_what_lies_before_the_jaws_of_a_bare_chin_is_no_beard(woman, man):
+    """A neighbor's gray hair on either side of the chin."""
+    for face in (woman, man):
+        width, chin = face_width(face.landmarks), face.landmarks[8]
+        y, x = np.indices(face.image.shape[:2])
+        aside = np.abs(x - chin[0]) / width
+        before = (aside > 0.15) & (aside < 0.9) & (y > face.landmarks[33, 1]) & (y < chin[1] + 0.05 * width)
+        hidden = ReferencePhoto(beards.grow(face.image, face.landmarks, before, beards.GRAY), face.landmarks)
+        found = hidden.facial_hair
+        assert found.chin == found.jaw == found.stubble == 0
+
+
 def test_a_shirt_of_another_color_at_the_chin_is_no_beard(woman):
     shirt = woman.image.copy()
     shirt[beards.full(woman.landmarks, shirt.shape[:2])] = (20, 150, 170)

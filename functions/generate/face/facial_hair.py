@@ -62,6 +62,9 @@ PRESENCE = np.array(
 # for bearded loses its neck, so that thin beards are left to the fusion: of bare chins of people that the model had not
 # seen 2 % count, 1 % in full; 23 % of the bearded are missed
 UNSURE, SURE = np.array([0.60, 0.70, 0.70]), np.array([0.85, 0.85, 0.85])
+# mean likeness of the chin from which hair on chin and jaws counts, and from which it counts in full: where the chin is
+# bare, a neighbor's hair or a shirt lies before the jaws. Labeled beards have 0.40 at least
+BARE_CHIN = (0.37, 0.40)
 STUBBLE = (0.35, 0.55)  # how surely chin or jaws have hair, over which stubble counts
 # likeness from which a pixel is certainly hair: a quantile of the regions that have hair, within bounds, since in dim
 # or colored light little is certain. It is probably hair if it has at most LESS less, beyond the outline half of LESS
@@ -241,7 +244,9 @@ def judge_regions(
     lip, chin, *jaws = where = region_masks(points)
     described = describe_regions([features[one] for one in where], [likeness[one] for one in where])
     shares = [natural[one].mean() if one.any() else 0.0 for one in (lip, chin, jaws[0] | jaws[1])]
-    return _logistic(PRESENCE[:, :-1] @ described + PRESENCE[:, -1]) * np.array(shares, np.float32)
+    judged = _logistic(PRESENCE[:, :-1] @ described + PRESENCE[:, -1]) * np.array(shares, np.float32)
+    judged[1:] *= np.interp(described[1], BARE_CHIN, (0, 1))
+    return judged
 
 
 def describe_regions(features: Sequence[Features], likeness: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
