@@ -49,7 +49,7 @@ def fill(shape: tuple[int, int], outlines: list[Points]) -> Mask:
     for outline in outlines:
         placed = np.round(outline * (1 << FRACTION_BITS)).astype(np.int32)
         cv2.fillPoly(canvas, [placed], 255, cv2.LINE_AA, FRACTION_BITS)
-    return canvas.astype(np.float32) / 255
+    return _to_shares(canvas)
 
 
 def stroke(shape: tuple[int, int], line: Points, width: float) -> Mask:
@@ -57,7 +57,12 @@ def stroke(shape: tuple[int, int], line: Points, width: float) -> Mask:
     canvas = np.zeros(shape, np.uint8)
     placed = np.round(line * (1 << FRACTION_BITS)).astype(np.int32)
     cv2.polylines(canvas, [placed], False, 255, max(1, round(width)), cv2.LINE_AA, FRACTION_BITS)
-    return canvas.astype(np.float32) / 255
+    return _to_shares(canvas)
+
+
+def _to_shares(canvas: Image) -> Mask:
+    shares: Mask = np.multiply(canvas, 1 / 255, dtype=np.float32)
+    return shares
 
 
 def draw_strand(canvas: Image, line: Points, width: int, color: list[float]) -> None:
@@ -81,7 +86,8 @@ def blob(rng: np.random.Generator, center: Points, radius: float, roughness: flo
     reach = np.clip(reach, 0.3, 2.0) * radius
     stretch, turn = uniform(rng, 0.5, 1.0), uniform(rng, 0, np.pi)
     x, y = reach * np.cos(angles), reach * stretch * np.sin(angles)
-    return center + np.stack([x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)], axis=1)
+    turned = np.stack([x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)], axis=1)
+    return np.asarray(center + turned)
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, int], scale: float) -> Mask:
