@@ -51,7 +51,7 @@ def test_generate_wears_it_too(folder, trained):
     unet = load_model(ModelSettings(path=str(folder), device="cpu")).unet
     adapters = LoraCache(unet)
     with adapters.activate([adapters.lora("key", lambda: "etag", lambda: data)]):
-        assert torch.allclose(prediction(unet), expected, atol=1e-6)
+        assert torch.allclose(prediction(unet), expected, atol=1e-5)  # merged, and by other kernels
 
 
 def test_the_names_and_the_header_are_those_that_its_readers_look_for(trained, tmp_path):

@@ -65,7 +65,6 @@ UNSURE, SURE = np.array([0.60, 0.70, 0.70]), np.array([0.85, 0.85, 0.85])
 # mean likeness of the chin from which hair on chin and jaws counts, and from which it counts in full: where the chin is
 # bare, a neighbor's hair or a shirt lies before the jaws. Labeled beards have 0.40 at least
 BARE_CHIN = (0.37, 0.40)
-STUBBLE = (0.35, 0.55)  # how surely chin or jaws have hair, over which stubble counts
 # likeness from which a pixel is certainly hair: a quantile of the regions that have hair, within bounds, since in dim
 # or colored light little is certain. It is probably hair if it has at most LESS less, beyond the outline half of LESS
 QUANTILE, CERTAIN, LESS = 0.6, (0.55, 0.8), 0.3
@@ -107,7 +106,6 @@ class FacialHair:
         long: whether the beard goes on where the mask ends.
         wide: whether it spreads beyond what a neck would hide.
         over_lips: whether hair hangs over the upper lip.
-        stubble: how surely there is at least stubble on chin or jaws, 0 to 1.
     """
 
     mask: Mask
@@ -117,12 +115,11 @@ class FacialHair:
     long: bool
     wide: bool
     over_lips: bool
-    stubble: float = 0.0
 
     @classmethod
-    def none(cls, size: tuple[int, int], stubble: float = 0.0) -> "FacialHair":
-        """Return no facial hair but stubble, for a picture of that height and width."""
-        return cls(np.zeros(size, np.float32), 0.0, 0.0, 0.0, False, False, False, stubble)
+    def none(cls, size: tuple[int, int]) -> "FacialHair":
+        """Return no facial hair, for a picture of that height and width."""
+        return cls(np.zeros(size, np.float32), 0.0, 0.0, 0.0, False, False, False)
 
     @classmethod
     def of(cls, lab: Lab, points: Points) -> "FacialHair":
@@ -133,20 +130,18 @@ class FacialHair:
             return cls.none(lab.shape[:2])
         natural = _has_natural_color(upright.lab)
         likeness = hair_likeness(features) * natural
-        judged = judge_regions(features, likeness, natural, upright.points)
-        stubble = float(np.clip((judged[1:].max() - STUBBLE[0]) / (STUBBLE[1] - STUBBLE[0]), 0, 1))
-        moustache, chin, jaw = _ramp(judged)
+        moustache, chin, jaw = _ramp(judge_regions(features, likeness, natural, upright.points))
         if max(moustache, chin, jaw) == 0:
-            return cls.none(lab.shape[:2], stubble)
+            return cls.none(lab.shape[:2])
         surely = _spread(upright.points, moustache, chin, jaw)
         hair, long = _cut_out(upright, features, likeness, surely)
         wide = float(hair[:, _beside_neck(upright.points)].sum()) > WIDE * WIDTH**2
         if not hair.any():
-            return cls.none(lab.shape[:2], stubble)
+            return cls.none(lab.shape[:2])
         lips = masks.lips(upright.points, SIZE)
         soft = cv2.GaussianBlur(hair * surely, (0, 0), SOFTNESS * WIDTH) * (1 - lips)
         over = moustache > HANGING and _covers_lips(upright, hair)
-        return cls(upright.back(soft, lab.shape[:2]), moustache, chin, jaw, long, wide, over, stubble)
+        return cls(upright.back(soft, lab.shape[:2]), moustache, chin, jaw, long, wide, over)
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,6 @@ class DrawnFace:
         worn: mask, (h, w), of the frames of the drawn face's glasses, which are mixed in also outside the face.
         draw_worn: returns the same for a part of the crop at its full size.
         detailed: whether it has detail that can be raised to the template's.
-        shaven: mask, (h, w), of where it reaches up to the outline, since stubble would be left beside it.
     """
 
     small: light.Lab
@@ -39,7 +38,6 @@ class DrawnFace:
     worn: Mask | None = None
     draw_worn: Callable[[Part], Mask] | None = None
     detailed: bool = True
-    shaven: Mask | None = None
 
 
 def compose(crop: FaceCrop, drawn: DrawnFace, original: FaceCrop, shares: BlendWeights, fixed: Mask) -> Image:
@@ -57,8 +55,6 @@ def compose(crop: FaceCrop, drawn: DrawnFace, original: FaceCrop, shares: BlendW
     """
     small, kept = crop.small, original.small
     outline = small.outline(shares.margin, LOWERED)
-    if drawn.shaven is not None:
-        outline = np.maximum(outline, drawn.shaven)
     hair = np.zeros(small.size, np.float32) if drawn.hair is None else drawn.hair
     features = masks.features(small.points, small.size)
     weight = shares.skin + (shares.features - shares.skin) * features

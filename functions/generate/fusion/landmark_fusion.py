@@ -23,7 +23,7 @@ from functions.generate.face.landmarks import face_width
 from functions.generate.face.palette import Palette
 from functions.generate.face.strips import RowEnlarger, list_strips, repeat
 from functions.generate.face.working_size import Part, overlap, shift
-from functions.generate.fusion.beard_transfer import BeardTransfer, below_mouth
+from functions.generate.fusion.beard_transfer import BeardTransfer
 from functions.generate.fusion.blend_weights import BlendWeights
 from functions.generate.fusion.correspondence import Correspondence, correspond
 from functions.generate.fusion.drawn_face import DrawnFace, compose
@@ -38,7 +38,6 @@ from shared.imaging.array_types import Embedding, Image, Mask, Points
 # a face below so many pixels that is drawn more than so many times as wide has no detail to raise: raised, its jpg
 # blocks become squares in the eyes and etched teeth. Looked at with faces of 49 to 72 pixels on two templates
 FAINT_FACE, FAINT_ENLARGED = 80.0, 2.0
-SHAVEN = 0.0  # face widths inside the outline, up to which a person reaches where the template has stubble
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,21 +272,11 @@ def _blend(
             None if framed or not person.glasses else worn,
             drawing.draw_frames,
             not person.is_faint(crop.width),
-            _find_shaven(original, small),
         ),
         original,
         shares,
         np.maximum(fixed, frames),
     )
-
-
-def _find_shaven(original: FaceCrop, small: FaceCrop) -> Mask | None:
-    """Return the mask, (h, w), of the lower face up to its outline, if the template has stubble there."""
-    stubble = original.facial_hair.stubble
-    if stubble == 0:
-        return None
-    mask: Mask = stubble * small.outline(SHAVEN) * below_mouth(small)
-    return mask
 
 
 def _measure_whites(drawing: Drawing) -> tuple[float, float] | None:
