@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from functions.generate.face import light, masks
+from functions.generate.face.crop import FaceCrop
 from functions.generate.face.face_view import FaceView
 from functions.generate.face.landmarks import JAW, face_width
 from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse
+from functions.generate.fusion.relight import Relighting
 from functions.generate.retouching.sharpen import sharpen
 from tests import pictures
 
@@ -118,3 +120,22 @@ def test_the_gold_that_a_photo_spreads_over_teeth_goes_with_the_skins(person):
     assert teeth.sum() > 50
     excess = (light.to_lab(made.image) - light.to_lab(person.image))[..., 2][teeth]
     assert excess.mean() < 6
+
+
+def test_a_beard_does_not_turn_as_the_skin_in_paler_light(person):
+    crop = FaceCrop.of(person.image, person.landmarks)
+    drawn = crop.lab.copy()
+    drawn[..., 2] += 14
+    where = np.zeros(crop.size, bool)
+    where[round(crop.points[57, 1]) :, :] = True
+    drawn[where, 1:] = (5, 14)
+    skin = crop.skin * ~where
+    nothing = np.zeros(crop.size, np.float32)
+
+    def shift(hair):
+        relighting = Relighting.of(drawn, crop, skin, skin, None, hair=hair)
+        return (relighting.apply(drawn, cv2.split(relighting.smooth)) - drawn)[..., 2]
+
+    bare, bearded = shift(nothing), shift(where.astype(np.float32))
+    assert bare[where].mean() < -2, "all of the picture turns paler"
+    assert abs(bearded[where].mean()) < 0.3 * abs(bare[where].mean())

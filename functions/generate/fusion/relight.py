@@ -19,7 +19,7 @@ SHOWING = 0.75  # relative to the skin's lightness; if the lightest of the eyes 
 FAINT_SHIFT = 2.0  # lightness; the share cannot be measured from a smaller shift
 # share of the skin's color shift that eyes and teeth take; with more, teeth beside brown skin turn yellow. Of a shift
 # that makes the skin paler each pixel takes its share by its own color: the white of teeth none, but the gold that
-# a small photo's chroma spreads over them, all of it
+# a small photo's chroma spreads over them, all of it. Not so with a beard, which would turn as red as the skin
 COLOR_ON_FEATURES = 0.2
 PALER = (0.0, -0.12)  # relative change of the skin's chroma, over which that share rises to 1
 LIGHT = 8  # channels of `light.LowLight`
@@ -71,7 +71,8 @@ class Relighting:
         own = np.maximum(np.maximum(masks.eyes(base.points, base.size), masks.mouth(base.points, base.size)), hair)
         shift = light.shift_light(drawn, cv2.split(low), tone)[..., 0]
         shade = 1 - tone.modeled * (1 - _measure_shade(drawn[..., 0], shift, base, whites))
-        color = (1 - COLOR_ON_FEATURES) * (1 - _measure_paleness(low, skin_drawn))
+        paleness = _measure_paleness(low, skin_drawn) * (1 - float(np.max(hair)))
+        color = (1 - COLOR_ON_FEATURES) * (1 - paleness)
         damping = np.array([1 - shade, color, color], np.float32)
         return cls(np.dstack([low, own.astype(np.float32)]), damping, tone)
 
