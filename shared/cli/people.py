@@ -14,7 +14,7 @@ from shared.cli.identity import require_user
 from shared.cli.own_workers import log_quietly, report_what_stays, run_workers
 from shared.cli.pictures import Pictures, complete_files, files_of, is_file
 from shared.cli.progress import Part, ProgressLine
-from shared.cli.requests import count_of, describe_training, train_body
+from shared.cli.requests import ReplacePerson, count_of, describe_training, train_body
 from shared.cli.stale_people import list_stale
 from shared.operations.client import Client
 from shared.operations.people import Person, count_photos_of_others, list_people
@@ -108,13 +108,15 @@ def add(
         ),
     ],
     bucket: BucketOption = None,
+    replace_person: ReplacePerson = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
     """Keep a person's good photos under a name.
 
     Checks the photos with a worker of its own. No LoRA is trained; portraits take the face from the photos.
-    `photog forget BUCKET NAME` removes them.
+    `photog forget BUCKET NAME` removes them. Photos of somebody else than the person who is known under the name are
+    refused, without --replace-person.
 
     \b
     Examples:
@@ -136,7 +138,7 @@ def add(
         Durations(settings),
     )
     pictures = Pictures(client, name)
-    body = train_body([pictures.reference(photo) for photo in given], name, 0, 1)
+    body = train_body([pictures.reference(photo) for photo in given], name, 0, 1, replace_person)
     with (
         report_what_stays(client.bucket.address) as kept,
         run_workers(client, settings, ["train"], verbose=verbose) as options,

@@ -17,6 +17,8 @@ SHEET_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # formats in which a sheet 
 
 
 WORDS = {
+    "choose another user_id": "choose another name",
+    'send configure.another_person "replace"': "add --replace-person",
     "or send configure.references": "or name photos",
     "configure.references": "--reference",
     "configure.user_id": "--user",

@@ -5,7 +5,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +40,7 @@ from shared.cli.progress import Part, ProgressLine, in_words
 from shared.cli.requests import (
     SEEDS,
     Knobs,
+    ReplacePerson,
     check_body,
     count_of,
     describe_training,
@@ -52,6 +53,7 @@ from shared.cli.requests import (
     verdicts,
 )
 from shared.contract.manifests import Json
+from shared.errors import AnotherPerson
 from shared.operations.client import Client
 from shared.settings import ModelSettings, Settings
 
@@ -73,6 +75,7 @@ class _Order:
         user: the person's id; derived from the photos, unless the user has chosen one.
         steps: of the training; None for a portrait without one.
         seeds: one for each portrait of a template.
+        replace_person: whether the photos may take the id of somebody else who is known.
         out: the file of each portrait, by template and seed.
     """
 
@@ -83,6 +86,7 @@ class _Order:
     configure: Json
     seeds: list[int]
     out: dict[tuple[str, int], Path]
+    replace_person: bool = False
 
 
 @dataclass
@@ -135,6 +139,7 @@ def portrait(
             "replaced, otherwise the next free name is taken."
         ),
     ] = None,
+    replace_person: ReplacePerson = False,
     count: Annotated[
         int, typer.Option(min=1, max=MOST_PORTRAITS, help="Portraits of each template, with seeds of their own.")
     ] = 1,
@@ -169,6 +174,7 @@ def portrait(
     steps = _steps(train, steps, bool(photos), settings)
     address = str(bucket or settings.home / "bucket")
     order = _read_order(photos or [], template, user, steps, knobs_of(knobs), count, out, settings)
+    order = replace(order, replace_person=replace_person)
     _require_outputs(order, grid, sheet)
     require_installed(settings)
     if not order.files:
@@ -337,7 +343,8 @@ def _make(
         references = _check(order, client, pictures, options, answers, as_json)
         answers.note_wait(begun)
     if order.steps is not None:
-        body = train_body(references, order.user, order.steps, _checkpoint_interval(order.steps))
+        interval = _checkpoint_interval(order.steps)
+        body = train_body(references, order.user, order.steps, interval, order.replace_person)
         answers.train, references = submit_request(client, "train", body, options), []
         if answers.train["code"] != "OK" or not as_json:
             with options.pause():
@@ -349,7 +356,7 @@ def _make(
             options.skip()
             continue
         configure = order.configure | {"seed": seed}
-        body = generate_body(pictures.reference(template), [order.user], configure, references)
+        body = generate_body(pictures.reference(template), [order.user], configure, references, order.replace_person)
         if "seed" not in order.configure:
             answers.asked = f"generate-{secrets.token_hex(6)}"  # of this call alone: no other call would ask for it
             body = {"request_id": answers.asked} | body
@@ -360,8 +367,9 @@ def _make(
             save_portrait(client, made, out)
             references = []  # they are kept by now
             people.setdefault(order.user, "photos")
-        elif not made["data"].get("error", {}).get("retryable", False):
-            refused.add(template)  # with any other seed too
+        elif not (error := made["data"].get("error", {})).get("retryable", False):
+            # with any other seed too, and photos of somebody else with any other template
+            refused |= set(order.templates) if error.get("type") == AnotherPerson.__name__ else {template}
 
 
 @contextmanager

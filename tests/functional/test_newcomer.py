@@ -319,6 +319,34 @@ class TestPortraitsWithoutATraining:
         done = photog(*words)
         assert (len(asked), done.stderr.count("out of memory")) == (3, 1)
 
+    def test_photos_of_somebody_else_stop_the_command_unless_they_are_to_replace_the_person(
+        self, bucket, answered, workers, monkeypatch
+    ):
+        message = (
+            "these photos show somebody else than the ann who is known (likeness 0.1 of at least 0.5): choose another "
+            'user_id, or send configure.another_person "replace" to give ann up for them'
+        )
+        error = {"type": "AnotherPerson", "retryable": False}
+        told, asked = {"cost_time": 1.0, "error": error}, answered(MADE)
+        sure = Client.wait
+
+        def refuse(client, function, request_id, on_progress=None, timeout_seconds=0.0):
+            found = sure(client, function, request_id)
+            return found if function == "check" else found | {"code": "error", "message": message, "data": told}
+
+        monkeypatch.setattr(Client, "wait", refuse)
+        words = ("portrait", "me/a.jpg", "--user", "ann", "--template", "me", "--bucket", "b", "--count", "2")
+        done = photog(*words)
+        assert (done.exit_code, len(asked)) == (1, 2), "a check, and one portrait of twelve"
+        assert asked[1]["configure"]["another_person"] == "refuse"
+        assert done.stderr.count("somebody else than the ann who is known") == 1
+        assert "choose another name, or add --replace-person to give ann up for them" in done.stderr
+        monkeypatch.setattr(Client, "wait", sure)
+        assert photog(*words, "--replace-person").exit_code == 0
+        assert {one["configure"]["another_person"] for one in asked[3:] if "references" in one["configure"]} == {
+            "replace"
+        }
+
     def test_nothing_that_nobody_has_named_is_overwritten(self, bucket, folder, answered, workers):
         bucket.put(keys.model("ann"), b"{}")
         answered(MADE)
