@@ -17,6 +17,7 @@ from shared.cli.progress import Part, ProgressLine
 from shared.cli.requests import ReplacePerson, count_of, describe_training, train_body
 from shared.cli.stale_people import list_stale
 from shared.operations.client import Client
+from shared.operations.pending_people import list_pending
 from shared.operations.people import Person, count_photos_of_others, list_people
 from shared.settings import Settings
 
@@ -84,15 +85,26 @@ def group(
         list_stale(place, after, limit, train, as_json)
         return
     known = list(list_people(place, after))
-    others = dict(count_photos_of_others(place, {one.user_id for one in known}))
+    names = {one.user_id for one in known}
+    others = dict(count_photos_of_others(place, names))
+    pending = [one for one in list_pending(place, Settings().limits) if one.user_id not in names]
     if as_json:
-        show({"people": [dataclasses.asdict(one) for one in known], "photos_of_others": others})
+        told = {"people": [dataclasses.asdict(one) for one in known], "photos_of_others": others}
+        show(told | {"pending": [dataclasses.asdict(one) for one in pending]})
         return
     for one in known:
         typer.echo(_describe(one))
-    for user_id, count in others.items():
-        typer.echo(f"{user_id:<24} {count_of(count, 'photo'):>9}  uploaded only: no portrait or training has kept them")
-    if not known:
+    waits = {one.user_id: one for one in reversed(pending)}  # of several requests of one person, the newest
+    for user_id in sorted({*others, *waits}):
+        why = "uploaded only: no portrait or training has kept them"
+        if user_id in waits:
+            why = f"not known yet: {waits[user_id].explain()}"
+        typer.echo(f"{user_id:<24} {count_of(others.get(user_id, 0), 'photo'):>9}  {why}")
+    if pending and not known:
+        typer.echo(
+            f"photog: nobody is known yet in {place.address}; `photog up {place.address}` starts workers", err=True
+        )
+    elif not known:
         typer.echo(f"photog: nobody is known in {place.address}; `photog people add NAME PHOTO...`", err=True)
 
 

@@ -282,6 +282,44 @@ class TestPortraitsWithoutATraining:
         assert done.exit_code == 2
         assert done.stderr == (f"photog: nobody called anne is known in {bucket.address}; did you mean ann?\n")
 
+    def test_of_somebody_whose_training_waits_it_is_said_that_it_waits(self, bucket, no_workers):
+        client = Client(bucket)
+        bucket.put("users/eileen/photos/1.jpg", b"x")
+        request_id = client.submit_named(
+            "train", {"images": ["users/eileen/photos/1.jpg"], "configure": {"user_id": "eileen"}}
+        )
+        client.submit(
+            "generate",
+            {
+                "request_id": "g1",
+                "template_image": "t",
+                "configure": {"user_id": ["max", "none"], "references": [["a.jpg"], []]},
+            },
+        )
+        client.submit("generate", {"request_id": "g2", "template_image": "t", "configure": {"user_id": "kim"}})
+        bucket.put(keys.request("train", "broken"), b"{")
+        up = f"`photog up {bucket.address}` starts workers"
+        for words in (("portrait", "--bucket", "b"), ("generate", "b")):
+            done = photog(*words, "--template", "poster.jpg", "--user", "eileen")
+            assert done.exit_code == 2
+            assert done.stderr == (
+                f"photog: eileen is not known yet in {bucket.address}: the training {request_id} of them waits for a "
+                f"worker; {up}, which answer it\n"
+            )
+        listed = photog("people", "--bucket", "b")
+        assert [line.split()[0] for line in listed.stdout.splitlines()] == ["eileen", "max"]
+        assert f"1 photo  not known yet: the training {request_id} of them waits for a worker" in listed.stdout
+        assert listed.stderr == f"photog: nobody is known yet in {bucket.address}; {up}\n"
+        told = json.loads(photog("people", "--bucket", "b", "--json").stdout)["pending"]
+        assert [(one["user_id"], one["function"], one["state"]) for one in told] == [
+            ("eileen", "train", "waiting"), ("max", "generate", "waiting"),
+        ]  # fmt: skip
+        bucket.put(keys.result("train", request_id), b'{"code": "error"}')
+        assert (
+            "nobody called eileen is known"
+            in photog("portrait", "--template", "poster.jpg", "--user", "eileen", "--bucket", "b").stderr
+        )
+
     def test_where_no_photo_is_usable_no_portrait_is_asked_for(self, bucket, answered, workers):
         asked = answered(MADE | {"check_results": [verdict(3, "cut off"), verdict(3, "two faces")]})
         done = photog("portrait", "me/a.jpg", "me/b.jpg", "--template", "poster.jpg", "--bucket", "b")
