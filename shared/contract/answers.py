@@ -146,7 +146,7 @@ class TrainData(AnswerData):
     base_model: str
     face_engine: str
     trigger: str
-    references: list[dict[str, Any]] = Field([], description="for generate: keys, landmarks and vectors of the photos")
+    references: list[dict[str, Any]] = Field([], description="keys of the close-ups that portraits are made from")
     validation: str | None = Field(None, description="key of a PNG with portraits of each checkpoint")
     report: str | None = Field(None, description="key of a PNG with curves")
     seconds: dict[str, float] = {}

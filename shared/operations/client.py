@@ -12,7 +12,7 @@ from shared.buckets.base import Bucket
 from shared.contract import keys
 from shared.contract.manifests import Json, canonical_hash, encode, parse
 from shared.errors import ConflictingRequest
-from shared.lifecycle.answers import parse_answer
+from shared.lifecycle.answers import read_outgoing_answer
 from shared.operations.people import find_person
 
 POLL_SECONDS = 0.25
@@ -101,10 +101,13 @@ class Client:
                 self.bucket.delete(info.key)
 
     def answer(self, function: str, request_id: str) -> Json | None:
-        """Return the answer, or None while there is none; raises DamagedAnswer if something else is in its place."""
+        """Return the answer without measurements of faces, or None while there is none.
+
+        Raises DamagedAnswer if something else is in its place.
+        """
         key = keys.result(function, request_id)
         text = self.bucket.find(key)
-        return None if text is None else parse_answer(key, request_id, text)
+        return None if text is None else read_outgoing_answer(key, request_id, text)
 
     def progress(self, function: str, request_id: str) -> Json | None:
         """Return a running request's progress: stage, step, steps, eta_seconds; None if there is none that is ours."""

@@ -295,6 +295,9 @@ def test_the_sdk_s_queue_takes_references_and_gives_the_portrait(train, function
         [frame] = get(client, f"{path}/sink", requestId=identity)
     answer = json.loads(frame.data)
     assert (answer["code"], answer["data"]["trained"]) == ("OK", False)
+    assert b"embedding" in queue.bucket.get(keys.result("generate", "p1"))
+    assert not any(one in frame.data for one in (b"embedding", b"landmarks"))
+    assert answer["data"]["kept"][0]["references"][0].keys() == {"key"}
     assert base64.b64decode(answer["data"]["image"]).startswith(b"\x89PNG")
     assert [one["url"] for one in answer["data"]["references"][0]["rejected"]] == ["photos/cup.jpg"]
     assert served.portray("p2", user_id="bob")["code"] == "OK"
