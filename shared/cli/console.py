@@ -29,6 +29,7 @@ START_SECONDS = 12.0  # of waiting before no worker is said to be there: those o
 HINT_SECONDS = 3.0  # without any progress, after which a waiting user is told about workers, and between two looks
 
 WAITING = "waiting for a worker"
+WORK = {"train": "training", "generate": "portrait"}  # what a function does, as the progress calls it
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the logs of the workers in place of progress.")]
@@ -195,7 +196,7 @@ def submit_request(client: Client, function: str, body: Json, options: WaitOptio
 
 def wait_for_answer(client: Client, function: str, request_id: str, options: WaitOptions = DEFAULT_WAIT) -> Json:
     """Wait for a submitted request's answer, with a line of progress. Ctrl-C ends the wait."""
-    with nullcontext(options.line) if options.line else ProgressLine([Part(function)]) as line:
+    with nullcontext(options.line) if options.line else ProgressLine([Part(WORK.get(function, function))]) as line:
         line.begin()
         waiting = _Waiting(client, function, request_id, options)
 

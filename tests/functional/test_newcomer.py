@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -15,7 +16,7 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from shared.buckets import BucketError, FolderBucket, aws_clients
-from shared.cli import app, beforehand, console, environment, extensions
+from shared.cli import app, beforehand, console, environment, extensions, progress
 from shared.cli.durations import EMBEDDED, Durations
 from shared.cli.likeness import meaning
 from shared.cli.pictures import Pictures, files_of
@@ -32,6 +33,7 @@ from shared.runtime.supervisor import Supervisor
 from shared.runtime.threads import threading_environment
 from shared.runtime.worker import READY
 from shared.settings import FaceSettings, ModelSettings, Settings
+from tests.clock import Clock
 from tests.serving import Served
 
 READING = [
@@ -764,7 +766,26 @@ def test_one_line_of_progress_counts_all_requests(capsys):
     ]  # fmt: skip
     with ProgressLine([Part("training", None), Part("portrait", 4.0)]) as line:
         line.begin()
+        line.update({"stage": "training", "step": 5, "steps": 9, "eta_seconds": 50.0})
     assert capsys.readouterr().err == "photog: training\n", "of models that nobody has timed nothing is promised"
+
+
+def test_without_a_terminal_each_new_stage_is_a_line_and_a_long_one_another_now_and_then(capsys, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=clock))
+    with ProgressLine([Part("training")]) as line:
+        line.begin()
+        for seconds in range(60):
+            clock.now += 1
+            stage = {"stage": "training", "step": seconds, "steps": 90, "eta_seconds": 30.0}
+            photos = {"stage": "photos", "step": 0, "steps": 5, "eta_seconds": None}
+            line.update(None, "waiting for a worker") if seconds < 6 else line.update(photos if seconds < 12 else stage)
+    assert capsys.readouterr().err.splitlines() == [
+        "photog: training: waiting for a worker", "photog: training: photos, step 0 of 5",
+        "photog: training, step 12 of 90, about 30 seconds left",
+        "photog: training, step 33 of 90, about 30 seconds left",
+        "photog: training, step 54 of 90, about 30 seconds left",
+    ]  # fmt: skip
 
 
 def test_how_long_things_take_is_remembered_by_their_models(tmp_path):
