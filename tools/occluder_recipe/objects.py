@@ -561,7 +561,7 @@ def _strands(rng: np.random.Generator, shape: tuple[int, int]) -> Mask:
 ODDS: list[tuple[Painter, float]] = [
     (hand, 0.23),
     (flesh, 0.06),
-    (neighbor, 0.09),
+    (neighbor, 0.12),
     (microphone, 0.07),
     (cup, 0.17),
     (page, 0.10),

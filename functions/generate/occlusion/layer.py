@@ -7,6 +7,9 @@
 Where an object covers a pixel entirely, the result is the picture's pixel, bit by bit. On its soft edge only the face's
 part of the pixel changes, so no rim of the old face is left around the object. And as the stages work on the cleared
 face, neither its colors nor its sharpness are measured on the object.
+
+Hair on the forehead and at the temples has no exact edge. Skin painted there would be taken for the face's, and drawn
+between the strands. So there an object is not lifted: it, and a little around it, stays as it is.
 """
 
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ from functions.generate.face import masks
 from functions.generate.face.crop import FaceCrop
 from functions.generate.face.gaussian import blur
 from functions.generate.face.landmarks import with_forehead
+from functions.generate.occlusion.hairline import hanging
 from shared.imaging.array_types import Image, Mask, Points
 from shared.imaging.quantization import round_to_levels
 
@@ -31,6 +35,9 @@ GRAIN_SEED = 15  # fixed, so that every run paints the same
 # face widths: around a face in which something may move; around an object that leaves it, in which nothing does; sigma
 # over which that fades; and sigma of the outline that divides inside from outside
 MOVING, HELD, FADING, OUTLINE = 0.8, 0.32, 0.06, 0.03
+# face widths: around an object where hair hangs, in which nothing changes; sigma over which that fades; size of gaps
+# in it that are strands, too
+HAIRLINE, HAIR_FADING, GAP = 0.02, 0.04, 0.03
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +77,7 @@ class OccluderLayer:
         return result
 
     def movable(self, landmarks: Points) -> Mask:
-        """Return the mask, (H, W), that is 0 around objects where they leave the face, 1 inside it and far from them.
+        """Return the mask, (H, W), that is 0 around objects where they leave the face and where hair hangs, else 1.
 
         What moves with a face would bend them: inside the face they are put back, outside of it they are not.
         """
@@ -79,9 +86,14 @@ class OccluderLayer:
         if self.empty or crop.empty:
             return free
         outside = 1 - masks.soft([with_forehead(crop.points)], crop.points, crop.size, 0.0, OUTLINE)
-        leaving = ((crop.cut(self.share) > 0.5) & (outside > 0.1)).astype(np.uint8)
+        covered = (crop.cut(self.share) > 0.5).astype(np.uint8)
+        leaving = covered & (outside > 0.1).astype(np.uint8)
         near = cv2.dilate(leaving, _disc(HELD * crop.width)).astype(np.float32)
-        free[crop.rows, crop.columns] = 1 - np.clip(blur(near, FADING * crop.width) * outside, 0, 1)
+        held = blur(near, FADING * crop.width) * outside
+        hair = cv2.morphologyEx(covered, cv2.MORPH_CLOSE, _disc(GAP * crop.width))
+        hair = cv2.dilate(hair, _disc(HAIRLINE * crop.width)).astype(np.float32)
+        hair = blur(hair, HAIR_FADING * crop.width) * hanging(crop.points, crop.size)
+        free[crop.rows, crop.columns] = 1 - np.clip(np.maximum(held, hair), 0, 1)
         return free
 
     def _covered(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -92,6 +104,8 @@ class OccluderLayer:
 
 def clear(picture: Image, landmarks: Points, share: Mask) -> Image:
     """Paint the face's skin where objects are; nobody sees it but the stages, and the eye at the objects' soft edges.
+
+    Where hair hangs, nothing is painted.
 
     Args:
         picture: RGB, uint8, (H, W, 3).
@@ -117,6 +131,7 @@ def clear(picture: Image, landmarks: Points, share: Mask) -> Image:
     if seen.any():
         painted += missing * np.median(crop.image[seen], axis=0) + _grain(crop, seen)
     inside = hole & (masks.soft([with_forehead(crop.points)], crop.points, crop.size, BESIDE, 0.02) > 0)
+    inside &= hanging(crop.points, crop.size) < 0.5
     return crop.paste(round_to_levels(painted), inside)
 
 
