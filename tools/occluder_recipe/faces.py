@@ -95,7 +95,7 @@ def vary(rng: np.random.Generator, canvas: Image, points: Points, glasses: bool 
 
 
 def unknown(canvas: Canvas, points: Points) -> Mask:
-    """Return the mask, (H, W), of what may or may not be an object: the portrait's own hair on forehead, temples and cheeks."""
+    """Return the mask, (H, W), of what may or may not be an object: own hair on forehead, temples and cheeks."""
     lightness = canvas.mean(axis=2)
     width, size = face_width(points), (canvas.shape[0], canvas.shape[1])
     skin = masks.bare(points, size) > 0.5
