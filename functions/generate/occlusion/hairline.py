@@ -26,5 +26,7 @@ def hanging(points: Points, size: tuple[int, int]) -> Mask:
     height = (x * np.float32(up[0]))[None] + (y * np.float32(up[1]))[:, None]
     forehead, temples = (np.clip((height - low) / (high - low), 0, 1) for low, high in (FOREHEAD, TEMPLES))
     rim = temples * (1 - masks.face(points, size, RIM, RIM / 4))
-    hangs: Mask = (np.maximum(forehead, rim) * (1 - masks.brows(points, size, AROUND_BROWS, AROUND_BROWS / 2))).astype(np.float32)
+    hangs: Mask = (np.maximum(forehead, rim) * (1 - masks.brows(points, size, AROUND_BROWS, AROUND_BROWS / 2))).astype(
+        np.float32
+    )
     return hangs
