@@ -106,7 +106,7 @@ def clear(picture: Image, landmarks: Points, share: Mask) -> Image:
     near = cv2.dilate(covered, _disc(AROUND * small.width)) > 0
     seen = (masks.face(small.points, small.size, 0.03, 0.0) > 0.5) & ~near
     inside = hole & (masks.soft([with_forehead(crop.points)], crop.points, crop.size, BESIDE, 0.02) > 0)
-    part = rows, columns = masks.bounds(inside, 0.0)
+    part = rows, columns = masks.bounds(inside.view(np.uint8), 0.0)
     skin, result = RowEnlarger(_paint_skin(small, seen), crop.size), picture.copy()
     target = result[crop.rows, crop.columns][part]
     grain = _draw_grain(crop, seen, target.shape[:2])
