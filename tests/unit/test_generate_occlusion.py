@@ -28,7 +28,7 @@ from functions.generate.occlusion.occluder import (
     measure_hidden,
     smooth_outline,
 )
-from functions.generate.person import choose_reference, mirror_image
+from functions.generate.photo_choice import choose_reference, mirror_image
 from functions.generate.request import FaceAssignment
 from shared.errors import UnsuitableFace
 from shared.settings import FaceSettings, GenerateSettings
