@@ -263,7 +263,7 @@ def test_hair_on_the_forehead_is_no_layer_and_nothing_changes_around_it(astronau
     layer = OccluderLayer.of(astronaut.image, astronaut.landmarks, share)
     assert np.array_equal(layer.cleared[share > 0], astronaut.image[share > 0])
     movable = layer.movable(astronaut.landmarks)
-    assert movable[missed].max() < 0.1
+    assert movable[missed].max() < 0.15
     assert movable[share == 1].max() < 0.1
     assert movable[masks.eyes(astronaut.landmarks, share.shape) > 0.1].min() == 1
 

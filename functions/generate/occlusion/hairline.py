@@ -6,8 +6,8 @@ from functions.generate.face import masks
 from functions.generate.face.landmarks import BROWS, NOSE_BRIDGE, face_width
 from shared.imaging.array_types import Mask, Points
 
-FOREHEAD = (0.04, 0.09)  # face widths above the middle of the brows, over which the forehead begins
-TEMPLES = (-0.4, -0.3)  # the same for the temples, which end at the height of the nose
+FOREHEAD = (0.0, 0.05)  # face widths above the middle of the brows, over which the forehead begins
+TEMPLES = (-0.5, -0.4)  # the same for the temples, which end at the height of the upper lip
 RIM = 0.08  # face widths inside the outline that belong to the temples
 AROUND_BROWS = 0.02  # face widths around brows that belong to them
 
