@@ -264,8 +264,8 @@ def test_hair_on_the_forehead_is_no_layer_and_nothing_changes_around_it(astronau
     assert np.array_equal(layer.cleared[share > 0], astronaut.image[share > 0])
     movable = layer.movable(astronaut.landmarks)
     assert movable[missed].max() < 0.15
-    assert movable[share == 1].max() < 0.1
-    assert movable[masks.eyes(astronaut.landmarks, share.shape) > 0.1].min() == 1
+    assert movable[cv2.erode(share, np.ones((9, 9))) == 1].max() < 0.1
+    assert movable[masks.eyes(astronaut.landmarks, share.shape) > 0.1].min() > 0.95
 
 
 def test_hair_hangs_on_forehead_and_temples_and_not_before_features(astronaut):
