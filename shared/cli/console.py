@@ -67,14 +67,15 @@ def bucket_at(address: str, wait: bool = False) -> Bucket:
             fail(str(error))
 
 
-def existing_bucket(address: str, make_folder: bool = False) -> Bucket:
+def existing_bucket(address: str, make_folder: bool = False, instead: str = "") -> Bucket:
     """Open the bucket that the user named; exit if it does not exist.
 
     Args:
+        instead: what the user can do where no folder of a like name is there.
         make_folder: for verbs that put something into it; verbs that look or remove never make a bucket.
     """
     if _is_folder(address) and not make_folder and not _exists(address):
-        fail(f"there is no bucket {address}{_name_near_folder(address)}")
+        fail(f"there is no bucket {address}{_name_near_folder(address) or instead}")
     bucket = bucket_at(address)
     if not _is_folder(address):
         try:
@@ -239,7 +240,7 @@ class _Waiting:
             if found not in (None, WAITING) and found not in self._said:
                 self._said.add(found)
                 line.say(f"{self._function}: {found}; Ctrl-C ends the wait, and the request stays")
-        return self._hint
+        return WAITING if self._hint in self._said else self._hint  # said once is enough
 
     def _look(self) -> str | None:
         bucket = self._client.bucket

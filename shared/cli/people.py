@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from shared.buckets import Bucket
 from shared.cli.beforehand import leave_out_unreadable, require_installed, require_valid
 from shared.cli.console import AsJson, Verbose, existing_bucket, fail, finish, show, submit_request
 from shared.cli.durations import Durations
@@ -80,10 +81,19 @@ def group(
         return
     if not stale and (train or limit is not None):
         fail("--train and --limit are for --stale: photog people --stale --train")
-    place = existing_bucket(bucket or str(Settings().home / "bucket"))
+    home = Settings().home.expanduser() / "bucket"
+    if bucket is None and not home.exists():
+        typer.echo("photog: nobody is known yet; `photog people add NAME PHOTO...`", err=True)
+        return
+    place = existing_bucket(bucket or str(home))
     if stale:
         list_stale(place, after, limit, train, as_json)
         return
+    _list_known(place, after, as_json)
+
+
+def _list_known(place: Bucket, after: str, as_json: bool) -> None:
+    """Print who is known, and who is not yet."""
     known = list(list_people(place, after))
     names = {one.user_id for one in known}
     others = dict(count_photos_of_others(place, names))

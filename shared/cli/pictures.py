@@ -25,6 +25,8 @@ WORDS = {
     "the user_id 'none'": "`--user none`",
     "the request has 1 user_id: give one per face": "one person is named: with `photog generate`, give --user once per "
     "face",
+    "the request has 1 reference list: give one per face": "--reference is for one face: keep the person by `photog "
+    "people add NAME PHOTO...`, then give --user once per face",
     "give one per face from left": "give --user once per face from left",
     "user_ids": "people",
     "user_id": "person",

@@ -178,6 +178,8 @@ def portrait(
     _require_outputs(order, grid, sheet)
     require_installed(settings)
     if not order.files:
+        if bucket is None and not Path(address).expanduser().exists():
+            fail("nobody is known yet, as this is the first portrait here: name photos of the person")
         require_known(Client(existing_bucket(address)), order.user)
     if order.files and order.steps is None:
         typer.echo(f"photog: {INSTANT.format(model=settings.model.path)}", err=True)
@@ -202,7 +204,7 @@ def portrait(
         with ProgressLine(parts, quiet=verbose) as line:
             _make(order, client, pictures, people, options.showing(line), answers, as_json)
     _note_durations(durations, order, answers, options.warm)
-    _draw(client, order, answers, settings, grid, sheet)
+    _draw(client, order, answers, settings, grid, sheet, pictures)
     _print(order, answers, settings, pictures, as_json, grid, sheet)
 
 
@@ -444,16 +446,25 @@ def _note_durations(durations: Durations, order: _Order, answers: _Answers, warm
 
 
 def _draw(
-    client: Client, order: _Order, answers: _Answers, settings: Settings, grid: Path | None, sheet: Path | None
+    client: Client,
+    order: _Order,
+    answers: _Answers,
+    settings: Settings,
+    grid: Path | None,
+    sheet: Path | None,
+    pictures: Pictures,
 ) -> None:
     """Draw the sheet and the grid, if they are wanted and there is something to draw."""
     from shared.cli.sheet import contact_sheet, draw_grid  # with Pillow, which is a part of every verb's start
 
     made = {key: one for key, one in answers.made.items() if one["code"] == "OK"}
     if grid is not None and made:
-        draw_grid(
-            [(template, [order.out[key] for key in made if key[0] == template]) for template in order.templates], grid
-        )
+        failed = {key[0]: one["message"] for key, one in answers.made.items() if one["code"] != "OK"}
+        rows = [
+            (one, [order.out[key] for key in made if key[0] == one], pictures.explain(failed.get(one, "")))
+            for one in order.templates
+        ]
+        draw_grid(rows, grid)
     if sheet is not None and made:
         ((template, _), one), threshold = next(iter(made.items())), THRESHOLDS[settings.faces.engine]
         contact_sheet(client, answers.check, answers.train, Path(template), one, sheet, threshold, order.files)

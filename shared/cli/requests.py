@@ -170,7 +170,7 @@ def _first_bucket(usage: str, address: str) -> Bucket:
     """Open the bucket, which is the first argument; exit with the usage where that is a picture."""
     if is_file(address):
         fail(f"{address} is a file and no bucket, which comes first: photog {usage}")
-    return existing_bucket(address, make_folder=True)
+    return existing_bucket(address, instead=f"; `photog up {address}` makes it, and starts the workers")
 
 
 def _require_people(client: Client, users: list[str]) -> None:
@@ -273,8 +273,13 @@ def _tell_unread(counts: Json) -> None:
 def _show_requests_of(place: Bucket, user: str, as_json: bool) -> None:
     require_user(user)
     listed = list_requests(place, user, Settings())
-    lines = [f"{one['function']:<9} {one['state']:<8} {one['request_id']}" for one in listed]
-    show({"user_id": user, "requests": listed}) if as_json else typer.echo("\n".join(lines))
+    if as_json:
+        show({"user_id": user, "requests": listed})
+        return
+    for one in listed:
+        typer.echo(f"{one['function']:<9} {one['state']:<8} {one['request_id']}")
+    if not listed:
+        typer.echo(f"photog: {user} has no requests in {place.address}", err=True)
 
 
 def check_body(photos: list[str], same_person: bool, user: str | None = None) -> Json:

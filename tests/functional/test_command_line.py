@@ -249,6 +249,27 @@ def test_forget_lists_what_it_removed_and_that_nothing_remains(bucket):
     assert report == {"user_id": "ann", "removed": ["photos/a.jpg", "requests/train/t.json"], "remaining": []}
     assert list(bucket.list("")) == []
     assert here("forget", bucket.root, "../ann").exit_code == 2
+    again = here("forget", bucket.root, "ann")
+    assert (again.exit_code, again.stdout) == (0, "")
+    assert again.stderr == f"photog: nothing is kept of ann in {bucket.address}\n"
+    asked = here("status", bucket.root, "--user", "ann")
+    assert (asked.stdout, asked.stderr) == ("", f"photog: ann has no requests in {bucket.address}\n")
+
+
+def test_forget_counts_what_is_too_much_to_read_and_lists_it_where_that_is_asked_for(bucket):
+    def keep():
+        for number in range(30):
+            bucket.put(f"users/ann/photos/{number:02}.jpg", b"photo")
+        bucket.put("requests/train/t.json", b'{"request_id": "t", "images": ["a"], "configure": {"user_id": "ann"}}')
+
+    keep()
+    assert here("forget", bucket.root, "ann").stdout.splitlines() == [
+        "removed requests/train: 1", "removed users/ann: 30", "ann: 31 objects removed, 0 remain",
+    ]  # fmt: skip
+    keep()
+    listed = here("forget", bucket.root, "ann", "--verbose").stdout.splitlines()
+    assert len(listed) == 32
+    assert "removed users/ann/photos/07.jpg" in listed
 
 
 @pytest.mark.parametrize("text", [b"", b"x", b"[]", b"{}", b"\xff", b'{"request_id": "r1", "code": "OK"}'])

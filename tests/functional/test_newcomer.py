@@ -22,6 +22,7 @@ from shared.cli.likeness import meaning
 from shared.cli.pictures import Pictures, files_of
 from shared.cli.progress import Part, ProgressLine, in_words
 from shared.cli.requests import describe_training, verdicts
+from shared.cli.sheet import NARROWEST, VACANT, draw_grid
 from shared.contract import keys
 from shared.contract.function import NAMES
 from shared.contract.manifests import Json
@@ -38,7 +39,8 @@ from tests.serving import Served
 
 READING = [
     ("status",), ("status", "r1"), ("forget", "ann"), ("sweep",), ("doctor",), ("dead-letters", "check"),
-    ("invoke", "check", "event.json"),
+    ("invoke", "check", "event.json"), ("check", "me/a.jpg"), ("train", "me/a.jpg", "--user", "ann"),
+    ("generate", "--template", "poster.jpg", "--user", "ann"),
 ]  # fmt: skip
 
 
@@ -112,6 +114,19 @@ def test_a_verb_that_looks_never_makes_a_bucket_and_names_the_one_that_is_meant(
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == "photog: there is no bucket mybuckte; did you mean mybucket?\n"
     assert not (folder / "mybuckte").exists()
+
+
+def test_where_nothing_was_kept_yet_it_is_said_what_to_do_first(folder, no_workers):
+    assert photog("check", "nowhere", "me/a.jpg").stderr == (
+        "photog: there is no bucket nowhere; `photog up nowhere` makes it, and starts the workers\n"
+    )
+    done = photog("portrait", "--template", "poster.jpg", "--user", "ann")
+    assert (done.exit_code, done.stderr) == (
+        2, "photog: nobody is known yet, as this is the first portrait here: name photos of the person\n",
+    )  # fmt: skip
+    done = photog("people")
+    assert (done.exit_code, done.stderr) == (0, "photog: nobody is known yet; `photog people add NAME PHOTO...`\n")
+    assert not (folder / "home").exists()
 
 
 def test_a_verb_that_puts_something_in_says_that_it_has_made_the_bucket(folder):
@@ -473,7 +488,7 @@ class TestPortraitsWithoutATraining:
         made = sorted(path.name for path in (folder / "portraits").iterdir())
         assert made[:2] == ["C-1.png", "C-2.png"]
         assert len(made) == 14
-        assert Image.open("all.png").width == 1600
+        assert Image.open("all.png").width == 3 * 420 + 2 * 8 + 2 * 16, "a template and two portraits, all square"
         assert done.stdout.splitlines()[-1] == "all.png"
 
     def test_two_templates_of_one_name_have_files_of_their_own(self, bucket, folder, answered, workers):
@@ -722,6 +737,20 @@ class TestWaiting:
         assert "busy with another request" in told(console.DEFAULT_WAIT, keys.progress("check", "other"))
         assert "no worker" not in told(console.DEFAULT_WAIT, keys.claim("check", "r1", 1))
 
+    def test_that_no_worker_is_there_is_said_once(self, tmp_path, capsys, monkeypatch):
+        monkeypatch.setattr(console, "HINT_SECONDS", -1.0)
+        monkeypatch.setattr(console, "START_SECONDS", 0.0)
+        monkeypatch.setattr(progress, "QUIET_SECONDS", -1.0)
+        monkeypatch.setattr(progress, "CHANGE_SECONDS", -1.0)
+        waiting = console._Waiting(Client(FolderBucket(tmp_path)), "check", "r1", console.DEFAULT_WAIT)
+        with ProgressLine([Part("check")]) as line:
+            line.begin()
+            for _ in range(3):
+                line.update(None, waiting.explain(line))
+        told = capsys.readouterr().err
+        assert told.count("no worker is ready yet") == 1
+        assert told.count("photog: check: waiting for a worker\n") == 3
+
     def test_a_worker_that_is_awake_is_not_said_to_be_missing(self, told, tmp_path):
         assert "a worker is there" in told(console.DEFAULT_WAIT, keys.worker("check", "w1"))
         os.utime(tmp_path / "bucket" / keys.worker("check", "w1"), (1e9, 1e9))
@@ -786,6 +815,17 @@ def test_without_a_terminal_each_new_stage_is_a_line_and_a_long_one_another_now_
         "photog: training, step 33 of 90, about 30 seconds left",
         "photog: training, step 54 of 90, about 30 seconds left",
     ]  # fmt: skip
+
+
+def test_a_grid_is_no_wider_than_its_pictures_and_says_why_a_template_was_refused(tmp_path):
+    (tmp_path / "poster.png").write_bytes(dot(100))
+    poster, out, sizes = str(tmp_path / "poster.png"), tmp_path / "all.png", []
+    for portraits, why in (([Path(poster)], ""), ([], ""), ([], "poster.png shows no face")):
+        draw_grid([(poster, portraits, why)], out)
+        with Image.open(out) as drawn:
+            sizes.append((drawn.width, VACANT in {color for _, color in drawn.getcolors(2**24)}))
+    two = 2 * 420 + 8 + 2 * 16
+    assert sizes == [(two, False), (NARROWEST + 2 * 16, False), (two, True)]
 
 
 def test_how_long_things_take_is_remembered_by_their_models(tmp_path):
