@@ -143,8 +143,8 @@ class TestStepsWithoutAPass:
         return made, len(passes), len(steps)
 
     @pytest.mark.parametrize(("steps", "strength", "passes"), [(50, 0.45, 5), (20, 0.30, 3)])
-    def test_the_default_knobs_picture_hardly_changes(self, model, mask, monkeypatch, steps, strength, passes):
-        denoising = portrait_tiny, Denoising(steps, strength)
+    def test_the_default_knobs_picture_hardly_changes(self, portrait_tiny, mask, monkeypatch, steps, strength, passes):
+        model, denoising = portrait_tiny, Denoising(steps, strength)
         whole, all_passes, all_steps = self.diffuse(model, mask, None, monkeypatch, denoising)
         made, few, made_steps = self.diffuse(model, mask, model.working.pass_span, monkeypatch, denoising)
         assert (few, all_passes, made_steps, all_steps) == (passes, denoising.effective, *[denoising.effective] * 2)

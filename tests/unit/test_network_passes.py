@@ -21,7 +21,11 @@ class Levels(Schedule):
     def add_noise(self, latents, noise, step):
         raise NotImplementedError
 
-    scale_input = step = add_noise
+    def scale_input(self, latents, step):
+        raise NotImplementedError
+
+    def step(self, predicted, latents, step, generators=None):
+        raise NotImplementedError
 
 
 def spaced(*logarithms):
