@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from functions.generate import person
 from functions.generate.diffusion.inpaint_region import PromptPair, cut_square
 from functions.generate.diffusion.lora_cache import Lora, LoraError
 from functions.generate.diffusion.lora_file import MOST_BYTES
 from functions.generate.face import masks
 from functions.generate.face.crop import FaceCrop
 from functions.generate.face.face_view import FaceView
+from functions.generate.face.gaze import measure_gaze
 from functions.generate.face.strips import list_strips
 from functions.generate.fusion.fuser import Fuser, LandmarkFuser
 from functions.generate.fusion.landmark_fusion import ReferencePhoto
@@ -21,6 +21,7 @@ from functions.generate.models import GenerateModels
 from functions.generate.occlusion.layer import OccluderLayer
 from functions.generate.occlusion.occluder import Occluder
 from functions.generate.person import Person
+from functions.generate.photo_choice import choose_reference
 from functions.generate.request import GenerateConfigure
 from functions.generate.user_model import FIELD, unusable_error
 from shared.contract.workspace import Workspace
@@ -53,7 +54,7 @@ class FaceJob:
             (H, W, 3), the landmarks of its face, (68, 2), and the mask of the frames of that face's glasses, (H, W).
         image, landmarks, frames: the same three as they are now.
         mesh: the points of the face's mesh as they are now, (478, 3); None if the engine gives none.
-        photo: the person's reference photo that is nearest in pose and expression.
+        photo: the person's reference photo that suits the template's face best.
         fuser: fuses the photo's face with the template's.
         original: the template's face, whose sharpness and colors the result must have.
         editable: mask, (H, W), 0 on the other faces of the picture, where nothing may change.
@@ -156,7 +157,7 @@ def prepare_face_job(
     crop = layer.cleared
     mesh = None if face.mesh is None else face.mesh - [*corner, 0]
     frames = find_frames(crop, landmarks)
-    photo = person.choose_reference(who.portrayals, landmarks)
+    photo = choose_reference(who.portrayals, landmarks, measure_gaze(crop, landmarks))
     others = [other.landmarks - corner for number, other in enumerate(faces) if number != index]
     return FaceJob(
         person=who,

@@ -13,13 +13,14 @@ from functools import partial
 import numpy as np
 
 from functions.generate import user_model
-from functions.generate.face.landmarks import face_width, measure_expression, measure_misfit, mirror
+from functions.generate.face.gaze import measure_gaze
+from functions.generate.face.landmarks import face_width
+from functions.generate.fusion.detail_match import measure_focus
 from functions.generate.fusion.landmark_fusion import ReferencePhoto
 from functions.generate.glasses.frames import wears_glasses
 from functions.generate.models import GenerateModels
 from functions.generate.occlusion.network import OccluderNetwork
 from functions.generate.occlusion.occluder import find_occluder
-from functions.generate.photo_size import missing_size
 from functions.generate.request import FaceAssignment
 from functions.generate.user_model import FIELD, unusable_error
 from shared.contract import keys
@@ -38,17 +39,6 @@ from shared.photos.person_photos import (
 )
 from shared.settings import Limits
 
-MIRROR_PENALTY = 1.3  # factor on the cost: a mirrored face is not quite the person; parting, moles, smile change sides
-# misfit added for a face that is hidden entirely; half a hidden mouth is then worse than a turn by 15 degrees
-HIDDEN_PENALTY = 0.25
-GLASSES_PENALTY = 0.03  # misfit added for glasses; a turn of the head by 15 degrees makes about as much
-# of the difference of two mouths: a grin on a serious face costs as much as a turn by 20 degrees. It changes the photo
-# in 21 of 96 choices, from the grin to the closed mouth and from the serious face to the smile
-EXPRESSION_WEIGHT = 0.3
-ENLARGING_PENALTY = 0.01  # misfit added each time that the photo has to be doubled in size
-# misfit added each time that a photo that is too small would have to double, if a larger one is there: a face of 64
-# pixels gives way to one of 128 that is turned by up to 30 degrees more
-SMALL_PENALTY = 0.06
 AT_ONCE = 5  # photo files in memory at a time
 REFERENCE_PIXELS = 2048 * 2048  # limit of a reference photo; training saves at most 1024 x 1024
 NARROWEST = 4.0  # least width of a face in pixels; training accepts none below 18
@@ -129,41 +119,18 @@ def judge_person(wanted: FaceAssignment, place: str, workspace: Workspace, model
     return Person(name, place, wanted.user_id, None, portrayals, mean, found)
 
 
-def choose_reference(portrayals: Sequence[ReferencePhoto], landmarks: Points) -> ReferencePhoto:
-    """Return the photo, or its mirror image, that is nearest in pose and expression to the face at `landmarks`.
-
-    A photo with glasses is chosen only if all have glasses or if no other is near: a person who has photos without
-    glasses does not always wear them. So is a photo with a hand or a cup before the face. A photo that is too small for
-    the face at `landmarks` gives way to a larger one.
-    """
-    width, expression = face_width(landmarks), measure_expression(landmarks)
-    largest = max(portrayal.across for portrayal in portrayals)
-
-    def cost(portrayal: ReferencePhoto) -> float:
-        apart = float(np.linalg.norm(measure_expression(portrayal.landmarks) - expression))
-        enlarging = max(0.0, float(np.log2(width / face_width(portrayal.landmarks))))
-        hidden = (GLASSES_PENALTY if portrayal.glasses else 0.0) + HIDDEN_PENALTY * portrayal.hidden
-        misfit = measure_misfit(portrayal.landmarks, landmarks) + EXPRESSION_WEIGHT * apart
-        small = SMALL_PENALTY * missing_size(portrayal, landmarks, largest)
-        return misfit + ENLARGING_PENALTY * enlarging + hidden + small
-
-    best = min(portrayals, key=cost)
-    flipped = min((mirror_image(portrayal) for portrayal in portrayals), key=cost)
-    return flipped if cost(flipped) * MIRROR_PENALTY < cost(best) else best
-
-
-def mirror_image(portrayal: ReferencePhoto) -> ReferencePhoto:
-    """Return the photo mirrored left to right, with its landmarks; a mesh has to be looked for anew."""
-    image = np.ascontiguousarray(portrayal.image[:, ::-1])
-    occluder = None if portrayal.occluder is None else np.ascontiguousarray(portrayal.occluder[:, ::-1])
-    landmarks = mirror(portrayal.landmarks, image.shape[1])
-    return replace(portrayal, image=image, landmarks=landmarks, mesh=None, occluder=occluder)
-
-
 def _describe_photo(name: str, image: Image, face: Face) -> ReferencePhoto:
     """Return a photo with what is seen in it, whether it came with the request or from the bucket."""
     glasses = wears_glasses(image, face.landmarks)
-    return ReferencePhoto(image, face.landmarks, glasses=glasses, name=name, box_width=face.box.width)
+    return ReferencePhoto(
+        image,
+        face.landmarks,
+        glasses=glasses,
+        name=name,
+        box_width=face.box.width,
+        gaze=measure_gaze(image, face.landmarks),
+        blur=measure_focus(image, face.landmarks),
+    )
 
 
 def _embeddings(model: UserModel, photos: Sequence[ReferencePhoto], engine: FaceEngine) -> list[Embedding]:

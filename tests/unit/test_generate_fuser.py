@@ -6,7 +6,7 @@ import pytest
 from functions.generate.fusion import fuser
 from functions.generate.fusion.fuser import LandmarkFuser
 from functions.generate.fusion.landmark_fusion import ReferencePhoto
-from functions.generate.person import mirror_image
+from functions.generate.photo_choice import mirror_image
 from shared.faces.base import EngineUnavailable, largest
 from shared.settings import FaceSettings, GenerateSettings, Settings
 from tests import fake_swapper, pictures

@@ -14,7 +14,7 @@ from functions.generate.fusion.blend_weights import BlendWeights
 from functions.generate.fusion.correspondence import pose_agreement
 from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse
 from functions.generate.fusion.warp import REACH, plan_movement
-from functions.generate.person import choose_reference
+from functions.generate.photo_choice import choose_reference
 from shared.faces import pose
 from tests import pictures
 

@@ -16,7 +16,7 @@ from functions.generate.fusion.rigid import span_glasses
 from functions.generate.glasses.aligned_face import SIZE
 from functions.generate.glasses.frames import find_frames, measure_frames, wears_glasses
 from functions.generate.glasses.network import WEIGHTS
-from functions.generate.person import choose_reference
+from functions.generate.photo_choice import choose_reference
 from tests import pictures
 from tools.glasses_recipe.frames import put_on_glasses
 

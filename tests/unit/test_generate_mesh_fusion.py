@@ -9,7 +9,7 @@ from functions.generate.face.landmarks import face_width, fit_similarity, hairli
 from functions.generate.fusion.correspondence import correspond, pose_agreement, turn_into_pose
 from functions.generate.fusion.forehead import clear_forehead
 from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse
-from functions.generate.person import mirror_image
+from functions.generate.photo_choice import mirror_image
 from shared.faces.mesh_landmarks import landmarks as map_landmarks
 from tests import pictures
 

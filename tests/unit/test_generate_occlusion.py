@@ -28,7 +28,7 @@ from functions.generate.occlusion.occluder import (
     measure_hidden,
     smooth_outline,
 )
-from functions.generate.person import choose_reference, mirror_image
+from functions.generate.photo_choice import choose_reference, mirror_image
 from functions.generate.request import FaceAssignment
 from shared.errors import UnsuitableFace
 from shared.settings import FaceSettings, GenerateSettings
@@ -224,6 +224,25 @@ def test_nothing_moves_where_an_object_leaves_the_face(astronaut):
     assert movable[y, x] == 1
     temple = np.round(astronaut.landmarks[0]).astype(int)
     assert movable[temple[1], temple[0]] > 0.95
+
+
+def test_what_lies_before_a_large_face_is_lifted_off_as_before_a_small_one(astronaut):
+    """From 512 pixels across the face on, skin and movement are computed on a smaller copy."""
+    times = 4
+    covered, alpha = cover("microphone", astronaut.image, astronaut.landmarks)
+    small = OccluderLayer.of(covered, astronaut.landmarks, alpha)
+    wide = [cv2.resize(one, None, fx=times, fy=times, interpolation=cv2.INTER_LINEAR) for one in (covered, alpha)]
+    landmarks = (astronaut.landmarks + 0.5) * times - 0.5
+    large = OccluderLayer.of(wide[0], landmarks, wide[1])
+    assert np.array_equal(large.cleared[wide[1] == 0], wide[0][wide[1] == 0])
+    cleared, movable = (
+        cv2.resize(one, alpha.shape[::-1], interpolation=cv2.INTER_AREA)
+        for one in (large.cleared, large.movable(landmarks))
+    )
+    # but for the border of the surroundings, which is rounded to pixels
+    assert (np.abs(movable - small.movable(astronaut.landmarks)) > 0.2).mean() < 0.001
+    apart = np.abs(cleared.astype(int) - small.cleared)[inside(astronaut.landmarks, covered) & (alpha > 0)]
+    assert apart.mean() < 8
 
 
 def test_eyes_nose_and_mouth_count_a_third_each(astronaut):

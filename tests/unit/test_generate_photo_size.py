@@ -9,7 +9,7 @@ import pytest
 
 from functions.generate.face.landmarks import face_width
 from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse
-from functions.generate.person import choose_reference
+from functions.generate.photo_choice import choose_reference
 from functions.generate.photo_size import is_too_small
 from functions.generate.portrait import warn_of_small_photos
 from shared.faces import Box

@@ -98,6 +98,13 @@ def measure_expression(points: Points) -> Points:
     return np.array([opened, wide, (corners.mean(axis=0) - middle) @ up]) / face_width(points)
 
 
+def measure_openness(points: Points) -> float:
+    """Return the height of the eyes' openings as a share of their width, the mean of both."""
+    eyes = [points[eye] for eye in EYES]
+    heights = [np.linalg.norm((eye[1] + eye[2]) - (eye[4] + eye[5])) / 2 for eye in eyes]
+    return float(np.mean([high / np.linalg.norm(eye[0] - eye[3]) for high, eye in zip(heights, eyes, strict=True)]))
+
+
 def hairline(mesh: Points | None) -> Points | None:
     """Return the points of a face mesh, (478, 3), along which its forehead ends, (7, 2); None without a mesh."""
     return None if mesh is None else mesh[HAIRLINE, :2]

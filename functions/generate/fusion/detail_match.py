@@ -4,10 +4,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.generate.face import light
+from functions.generate.face import light, masks
+from functions.generate.face.crop import FaceCrop
 from functions.generate.face.gaussian import blur
 from functions.generate.face.light import Lightness
-from shared.imaging.array_types import Mask
+from shared.imaging.array_types import Image, Mask, Points
 
 PROBE = 1.0  # sigma in pixels of the working width, by which edges are blurred again to measure their blur
 CLEAREST = 0.9  # quantile of the face's gradients; stronger ones are edges
@@ -19,6 +20,7 @@ ENOUGH = 1.0  # the same, for raising the grain of a photo that has too little d
 RAISED = 0.006  # sigma in face widths of the detail that is raised: lashes, pores and the edges of the lips
 NARROWEST = 0.8  # pixels; a narrower Gaussian hardly blurs
 WORKING_WIDTH = 200  # pixels across the face at which focus is measured; finer detail says nothing about focus
+SHARP = 1.25  # sigma in pixels of that width, or of a smaller face's own, up to which a photo is sharp: 22 have less
 RAISED_SKIN = 0.2  # of what eyes, brows, nose and mouth are raised by: with all, a small photo's skin looks embossed
 # how far a raised pixel may leave its neighborhood's range, in ranges, and the neighborhood's radius in face widths
 OVERSHOOT, NEIGHBORHOOD = 0.15, 0.012
@@ -68,6 +70,14 @@ def measure_blur(lightness: Lightness, where: Mask, width: float) -> float:
     ratio = clear[edges] / np.maximum(again[edges], FAINTEST)
     ratio = ratio[ratio > 1]
     return float(PROBE / np.sqrt(np.median(ratio) ** 2 - 1) / width) if ratio.size else 0.0
+
+
+def measure_focus(image: Image, landmarks: Points) -> float:
+    """Return the blur of a photo's face, `measure_blur`; landmarks are (68, 2), in pixels of the image."""
+    crop = FaceCrop.of(image, landmarks, 0.0).scaled(WORKING_WIDTH)
+    if crop.empty:
+        return 0.0
+    return measure_blur(light.to_lightness(crop.image), masks.face(crop.points, crop.size), crop.width)
 
 
 def match_sharpness(

@@ -23,6 +23,7 @@ from functions.generate.face.landmarks import face_width
 from functions.generate.face.palette import Palette
 from functions.generate.face.strips import RowEnlarger, list_strips, repeat
 from functions.generate.face.working_size import Part, overlap, shift
+from functions.generate.fusion import detail_match
 from functions.generate.fusion.beard_transfer import BeardTransfer
 from functions.generate.fusion.blend_weights import BlendWeights
 from functions.generate.fusion.correspondence import Correspondence, correspond
@@ -54,6 +55,8 @@ class ReferencePhoto:
         occluder: mask of what lies before the face, (H, W), which is never taken; None if nothing does.
         hidden: the share of the face that it hides, 0 to 1.
         box_width: width in pixels of the face's box, which check tells; None for that of the landmarks.
+        gaze: where the eyes look, see `face.gaze`.
+        blur: sigma of the face's clearest edges in face widths, see `detail_match.measure_focus`; 0 if unknown.
     """
 
     image: Image
@@ -65,6 +68,14 @@ class ReferencePhoto:
     occluder: Mask | None = None
     hidden: float = 0.0
     box_width: float | None = None
+    gaze: float = 0.0
+    blur: float = 0.0
+
+    @property
+    def detailed_width(self) -> float:
+        """Width in pixels of the face in a sharp photo that has as much detail."""
+        width = face_width(self.landmarks)
+        return width / max(1.0, self.blur * min(width, detail_match.WORKING_WIDTH) / detail_match.SHARP)
 
     @property
     def across(self) -> float:
