@@ -190,7 +190,7 @@ class Border:
     """Where a face ends: there its light is matched more closely, since what surrounds it is seen beside it.
 
     Attributes:
-        near: mask, (H, W), that is 1 along the border and 0 inside of the face.
+        near: how closely the light is matched, (H, W): up to 1 along the border, 0 inside of the face.
         skin_drawn, skin_base: weights, (H, W), of the pixels that show skin, up to the border and also in the shade.
     """
 
@@ -223,17 +223,23 @@ def equalize(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: fl
 
 
 def measure_light(
-    drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: float, border: Border | None = None
+    drawn: Lab,
+    base: Lab,
+    skin_drawn: Mask,
+    skin_base: Mask,
+    width: float,
+    border: Border | None = None,
+    reach: float = REACH,
 ) -> LowLight:
     """Measure the low-frequency light and color of the skin of both faces; arguments as in `equalize`.
 
-    `border` says where the faces end; None measures everywhere alike.
+    `border` says where the faces end; None measures everywhere alike. `reach` is the Gaussian's sigma in face widths.
 
     Returns:
         (h, w, 8), at most WORKING_WIDTH pixels across the face.
     """
     working = WorkingSize.of(drawn.shape, width, WORKING_WIDTH)
-    sigma = REACH * min(width, WORKING_WIDTH)
+    sigma = reach * min(width, WORKING_WIDTH)
     small_drawn, small_base = working.reduce(drawn), working.reduce(base)
     low_drawn = _estimate_low(small_drawn, working.reduce(skin_drawn), sigma)
     low_base = _estimate_low(small_base, working.reduce(skin_base), sigma)

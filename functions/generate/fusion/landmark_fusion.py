@@ -239,9 +239,10 @@ def _blend(
         small.lab,
         skin_drawn * (1 - hairy),
         small.skin_likeness * (1 - beards.template * bristly_base),
+        shares.closeness,
     )
     tone = original.palette.tone(palette)
-    relighting = Relighting.of(drawn, small, skin, skin_base, whites, tone, hairy, border)
+    relighting = Relighting.of(drawn, small, skin, skin_base, whites, tone, hairy, border, shares.light_reach)
     usable = usable_mask(small.points, drawn, skin_drawn, small.skin_likeness)
     if small.mesh is not None:  # without a mesh the face does not reach as high as hair hangs
         usable *= clear_forehead(small.points, drawn[..., 0])
