@@ -108,7 +108,6 @@ def test_the_share_of_the_person_rises_with_the_degree_from_nothing_to_all():
 def test_above_the_default_degree_the_border_gives_way_to_the_person():
     default, halfway, most = (BlendWeights.of(degree) for degree in (0.5, 0.75, 1.0))
     assert default.closeness == 1
-    assert default.light_reach < halfway.light_reach < most.light_reach
     assert default.reaching < halfway.reaching < most.reaching
     assert default.closeness > halfway.closeness > most.closeness > 0
 

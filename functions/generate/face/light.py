@@ -223,23 +223,17 @@ def equalize(drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: fl
 
 
 def measure_light(
-    drawn: Lab,
-    base: Lab,
-    skin_drawn: Mask,
-    skin_base: Mask,
-    width: float,
-    border: Border | None = None,
-    reach: float = REACH,
+    drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, width: float, border: Border | None = None
 ) -> LowLight:
     """Measure the low-frequency light and color of the skin of both faces; arguments as in `equalize`.
 
-    `border` says where the faces end; None measures everywhere alike. `reach` is the Gaussian's sigma in face widths.
+    `border` says where the faces end; None measures everywhere alike.
 
     Returns:
         (h, w, 8), at most WORKING_WIDTH pixels across the face.
     """
     working = WorkingSize.of(drawn.shape, width, WORKING_WIDTH)
-    sigma = reach * min(width, WORKING_WIDTH)
+    sigma = REACH * min(width, WORKING_WIDTH)
     small_drawn, small_base = working.reduce(drawn), working.reduce(base)
     low_drawn = _estimate_low(small_drawn, working.reduce(skin_drawn), sigma)
     low_base = _estimate_low(small_base, working.reduce(skin_base), sigma)

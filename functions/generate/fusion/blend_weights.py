@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from functions.generate.face import light
-
 DEGREES = (0.0, 0.25, 0.5, 0.75, 1.0)
 # share at each degree: two fusions in a row leave (1 - share) squared of the template, a hundredth at the default
 # degree. With 0.75 there, and a shape of 0.6, two recognizers found portraits 0.010 to 0.018 farther from the person.
@@ -17,10 +15,10 @@ SHAPE = (0.0, 0.45, 0.8, 0.9, 1.0)
 # temples do, because the outlines agree only after most of the shape is taken over
 REACHING = (0.0, 0.0, 0.0033, 0.007, 0.012)
 LOWERED = 0.03  # face widths that it ends lower along the hairline, where the person's hair begins
-# what a portrait at 1.0 does otherwise, so that the person's own modeling of cheeks, jaw and skin stays: the share of
-# the close match of the light along the border, and the reach of the light elsewhere, in face widths. On 11 pairs by
-# three recognizers, with retouching and color balance that give way as well, portraits are 0.01 to 0.03 nearer
-LOOSEST, FARTHEST = 0.5, 0.3
+# share of the close match of the light along the border at degree 1, so that the person's own modeling of cheeks and
+# jaw stays. Matching the rest of the light by a wider Gaussian as well, of 0.3, brings portraits nearer by 0.002, but
+# then a dark lock beside a cheek brightens the whole face
+LOOSEST = 0.5
 DEFAULT = 0.5  # degree up to which a portrait blends in as well as it can
 
 
@@ -37,7 +35,6 @@ class BlendWeights:
         shape, skin, features: shares in [0, 1].
         reaching: how far the middle of the person's soft border reaches beyond the outline, in face widths.
         closeness: the share of the close match of the light along the border, 0 to 1.
-        light_reach: sigma of the Gaussian by which the light is matched elsewhere, in face widths.
     """
 
     shape: float
@@ -45,7 +42,6 @@ class BlendWeights:
     features: float
     reaching: float
     closeness: float
-    light_reach: float
 
     @property
     def hair(self) -> float:
@@ -56,5 +52,4 @@ class BlendWeights:
     def of(cls, degree: float) -> "BlendWeights":
         """Return those for a degree (`more_like_me`): the shares are all 0 at 0, all 1 at 1, and rise in between."""
         shares = (float(np.interp(degree, DEGREES, table)) for table in (SHAPE, SKIN, FEATURES, REACHING))
-        first = measure_precedence(degree)
-        return cls(*shares, 1 + first * (LOOSEST - 1), light.REACH + first * (FARTHEST - light.REACH))
+        return cls(*shares, 1 - measure_precedence(degree) * (1 - LOOSEST))

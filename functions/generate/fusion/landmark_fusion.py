@@ -242,7 +242,7 @@ def _blend(
         shares.closeness,
     )
     tone = original.palette.tone(palette)
-    relighting = Relighting.of(drawn, small, skin, skin_base, whites, tone, hairy, border, shares.light_reach)
+    relighting = Relighting.of(drawn, small, skin, skin_base, whites, tone, hairy, border)
     usable = usable_mask(small.points, drawn, skin_drawn, small.skin_likeness)
     if small.mesh is not None:  # without a mesh the face does not reach as high as hair hangs
         usable *= clear_forehead(small.points, drawn[..., 0])

@@ -51,7 +51,6 @@ class Relighting:
         tone: light.Tone = light.ORDINARY,
         hair: Mask | float = 0.0,
         border: light.Border | None = None,
-        reach: float = light.REACH,
     ) -> "Relighting":
         """Measure how to relight a drawn face.
 
@@ -66,9 +65,8 @@ class Relighting:
             tone: how ordinary the base's light is.
             hair: mask, (h, w), of the drawn face's moustache and beard.
             border: where the faces end; None matches the light everywhere alike.
-            reach: sigma of the Gaussian by which the light is matched elsewhere, in face widths.
         """
-        low = light.measure_light(drawn, base.lab, skin_drawn, skin_base, base.width, border, reach)
+        low = light.measure_light(drawn, base.lab, skin_drawn, skin_base, base.width, border)
         low = RowEnlarger(low, base.size).cut(slice(0, base.size[0]))
         own = np.maximum(np.maximum(masks.eyes(base.points, base.size), masks.mouth(base.points, base.size)), hair)
         shift = light.shift_light(drawn, cv2.split(low), tone)[..., 0]
