@@ -15,6 +15,7 @@ SHAPE = (0.0, 0.45, 0.8, 0.9, 1.0)
 # temples do, because the outlines agree only after most of the shape is taken over
 REACHING = (0.0, 0.0, 0.0033, 0.007, 0.012)
 LOWERED = 0.03  # face widths that it ends lower along the hairline, where the person's hair begins
+ANEW = 0.9  # share from which next to nothing is left of the face before
 # share of the close match of the light along the border at degree 1, so that the person's own modeling of cheeks and
 # jaw stays. Matching the rest of the light by a wider Gaussian as well, of 0.3, brings portraits nearer by 0.002, but
 # then a dark lock beside a cheek brightens the whole face
@@ -47,6 +48,11 @@ class BlendWeights:
     def hair(self) -> float:
         """The share where either face has a moustache or a beard: half a beard looks like dirt, so it is ahead."""
         return 1 - (1 - self.skin) ** 2
+
+    @property
+    def draws_anew(self) -> bool:
+        """Whether next to nothing is left of the detail that a face had before."""
+        return min(self.skin, self.features) >= ANEW
 
     @classmethod
     def of(cls, degree: float) -> "BlendWeights":
