@@ -57,5 +57,6 @@ class BlendWeights:
     @classmethod
     def of(cls, degree: float) -> "BlendWeights":
         """Return those for a degree (`more_like_me`): the shares are all 0 at 0, all 1 at 1, and rise in between."""
-        shares = (float(np.interp(degree, DEGREES, table)) for table in (SHAPE, SKIN, FEATURES, REACHING))
-        return cls(*shares, 1 - measure_precedence(degree) * (1 - LOOSEST))
+        tables = SHAPE, SKIN, FEATURES, REACHING
+        shape, skin, features, reaching = (float(np.interp(degree, DEGREES, table)) for table in tables)
+        return cls(shape, skin, features, reaching, 1 - measure_precedence(degree) * (1 - LOOSEST))
