@@ -368,6 +368,11 @@ def measure_whites(lightness: Lightness, eyes: NDArray[np.bool_]) -> float:
     return float(np.quantile(lightness[eyes], WHITES))
 
 
+def sum_channels(planes: Lab) -> NDArray[np.float32]:
+    """Return the sum of each channel, (3,), in a tenth of the time that NumPy takes."""
+    return np.array(cv2.sumElems(planes)[: planes.shape[2]], np.float32)
+
+
 def measure_spread(plane: NDArray[np.float32], counted: NDArray[np.uint8]) -> tuple[float, float]:
     """Return the mean and the standard deviation of a plane, (H, W), where `counted` is not 0; 0 if that is nowhere."""
     middle, spread = cv2.meanStdDev(plane, mask=counted)
@@ -422,9 +427,8 @@ def _estimate_low(lab: Lab, weight: Mask, sigma: float) -> Lab:
         return np.broadcast_to(lab.reshape(-1, 3).mean(axis=0), lab.shape).astype(np.float32)
     weights = cv2.merge([weight, colored, colored])
     weighted = lab * weights
-    mean = weighted.sum(axis=(0, 1)) / weights.sum(axis=(0, 1))
-    blurred = cv2.GaussianBlur(weighted, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
-    amount = cv2.GaussianBlur(weights, (0, 0), sigma, borderType=cv2.BORDER_CONSTANT)
+    mean = sum_channels(weighted) / sum_channels(weights)
+    blurred, amount = (blur(one, sigma, cv2.BORDER_CONSTANT) for one in (weighted, weights))
     low: Lab = (blurred + TRUST * mean.astype(np.float32)) / (amount + TRUST)
     return low
 

@@ -29,6 +29,7 @@ BESIDE = 0.12  # face widths around the outline in which skin is painted
 LEAST_SKIN = 0.02  # weight of what does not look like skin, which counts where nothing else is near
 REACHES = (0.02, 0.05, 0.12, 0.4, 1.2)  # sigmas in face widths at which skin is looked for beside a hole
 ENOUGH = 0.05  # weight of the skin from which its mean counts
+STRIP, ROWS = 16, 512  # rows of each strip in which the grain is measured, and about how many of a large face in all
 GRAIN_SEED = 15  # fixed, so that every run paints the same
 # face widths: around a face in which something may move; around an object that leaves it, in which nothing does; sigma
 # over which that fades; and sigma of the outline that divides inside from outside
@@ -137,13 +138,14 @@ def _draw_grain(crop: FaceCrop, seen: NDArray[np.bool_], size: tuple[int, ...]) 
 
     `seen` are the pixels of the skin at the crop's working size.
     """
-    part = crop.working.cover(masks.bounds(seen.view(np.uint8), 0.0))
-    there = crop.enlarge(seen.astype(np.float32), part) > 0.5
-    if not there.any():
-        return np.zeros(size, np.float32)
-    gray = cv2.transform(crop.image[part].astype(np.float32), np.full((1, 3), 1 / 3))
-    gray -= cv2.GaussianBlur(gray, (0, 0), 1.5)
-    strength = np.float32(1.48 * np.median(np.abs(gray[there])))
+    skin, fine = RowEnlarger(seen.astype(np.float32), crop.size), []
+    for top in range(0, crop.size[0], STRIP * max(1, crop.size[0] // ROWS)):
+        rows = slice(top, min(top + STRIP, crop.size[0]))
+        gray = cv2.transform(crop.image[rows].astype(np.float32), np.full((1, 3), 1 / 3))
+        gray -= cv2.GaussianBlur(gray, (0, 0), 1.5)
+        fine.append(np.abs(gray[skin.cut(rows) > 0.5]))
+    found = np.concatenate(fine)
+    strength = np.float32(1.48 * np.median(found)) if found.size else np.float32(0)
     return strength * np.random.default_rng(GRAIN_SEED).standard_normal(size, np.float32)
 
 
