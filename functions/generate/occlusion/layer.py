@@ -121,15 +121,14 @@ def _paint_skin(crop: FaceCrop, seen: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return the colors of the skin nearby, (h, w, 3), in levels, of the pixels that are `seen`, (h, w)."""
     weight = (seen * (LEAST_SKIN + (1 - LEAST_SKIN) * crop.skin)).astype(np.float32)
     colors = crop.image.astype(np.float32)
-    painted, missing = np.zeros_like(colors), np.ones((*crop.size, 1), np.float32)
+    painted, missing, weighted = np.zeros_like(colors), np.ones(crop.size, np.float32), colors * repeat(weight)
     for reach in REACHES:
-        total = blur(weight, reach * crop.width)[..., None]
-        mean = blur(colors * weight[..., None], reach * crop.width) / np.maximum(total, 1e-6)
-        trust = np.clip(total / ENOUGH, 0, 1) * missing
-        painted += trust * mean
+        total = blur(weight, reach * crop.width)
+        trust = np.clip(total * np.float32(1 / ENOUGH), 0, 1) * missing
+        painted += repeat(trust / np.maximum(total, 1e-6)) * blur(weighted, reach * crop.width)
         missing -= trust
     if seen.any():
-        painted += missing * np.median(crop.image[seen], axis=0).astype(np.float32)
+        painted += repeat(missing) * np.median(crop.image[seen], axis=0).astype(np.float32)
     return painted
 
 
