@@ -206,7 +206,7 @@ class Border:
     """Where a face ends: there its light is matched more closely, since what surrounds it is seen beside it.
 
     Attributes:
-        near: mask, (H, W), that is 1 along the border and 0 inside of the face.
+        near: how closely the light is matched, (H, W): up to 1 along the border, 0 inside of the face.
         skin_drawn, skin_base: weights, (H, W), of the pixels that show skin, up to the border and also in the shade.
     """
 

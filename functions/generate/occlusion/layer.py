@@ -7,6 +7,9 @@
 Where an object covers a pixel entirely, the result is the picture's pixel, bit by bit. On its soft edge only the face's
 part of the pixel changes, so no rim of the old face is left around the object. And as the stages work on the cleared
 face, neither its colors nor its sharpness are measured on the object.
+
+Hair on the forehead and at the temples has no exact edge. Skin painted there would be taken for the face's, and drawn
+between the strands. So there an object is not lifted: it, and a little around it, stays as it is.
 """
 
 from dataclasses import dataclass
@@ -21,6 +24,7 @@ from functions.generate.face.gaussian import blur
 from functions.generate.face.landmarks import with_forehead
 from functions.generate.face.strips import RowEnlarger, copy_where, list_strips, repeat
 from functions.generate.face.working_size import WorkingSize
+from functions.generate.occlusion.hairline import hanging
 from shared.imaging.array_types import Image, Mask, Points
 from shared.imaging.quantization import add_change, round_to_levels
 
@@ -34,6 +38,9 @@ GRAIN_SEED = 15  # fixed, so that every run paints the same
 # face widths: around a face in which something may move; around an object that leaves it, in which nothing does; sigma
 # over which that fades; and sigma of the outline that divides inside from outside
 MOVING, HELD, FADING, OUTLINE = 0.8, 0.32, 0.06, 0.03
+# face widths: around an object where hair hangs, in which nothing changes; sigma over which that fades; size of gaps
+# in it that are strands, too
+HAIRLINE, HAIR_FADING, GAP = 0.02, 0.04, 0.03
 WORKING_WIDTH = 256  # pixels across the face at which that is computed; it is smooth
 
 
@@ -59,7 +66,7 @@ class OccluderLayer:
     @property
     def empty(self) -> bool:
         """Whether nothing lies before the face."""
-        return self.cleared is self.picture
+        return not self.share.any()
 
     def put_back(self, changed: Image) -> Image:
         """Return the cleared picture as the stages changed it, RGB, uint8, (H, W, 3), with the objects before it."""
@@ -73,7 +80,7 @@ class OccluderLayer:
         return result
 
     def movable(self, landmarks: Points) -> Mask:
-        """Return the mask, (H, W), that is 0 around objects where they leave the face, 1 inside it and far from them.
+        """Return the mask, (H, W), that is 0 around objects where they leave the face and where hair hangs, else 1.
 
         What moves with a face would bend them: inside the face they are put back, outside of it they are not.
         """
@@ -84,14 +91,20 @@ class OccluderLayer:
         working = WorkingSize.of(crop.size, crop.width, WORKING_WIDTH)
         points, width = working.place(crop.points), min(crop.width, WORKING_WIDTH)
         outside = 1 - masks.soft([with_forehead(points)], points, working.small, 0.0, OUTLINE)
-        leaving = ((working.reduce(crop.cut(self.share)) > 0.5) & (outside > 0.1)).astype(np.uint8)
-        near = masks.grow(leaving, round(HELD * width)).astype(np.float32)
-        free[crop.rows, crop.columns] = working.enlarge(1 - np.clip(blur(near, FADING * width) * outside, 0, 1))
+        covered = (working.reduce(crop.cut(self.share)) > 0.5).astype(np.uint8)
+        near = masks.grow(covered * (outside > 0.1), round(HELD * width)).astype(np.float32)
+        hair = cv2.morphologyEx(covered, cv2.MORPH_CLOSE, _disc(GAP * width))
+        hair = masks.grow(hair, round(HAIRLINE * width)).astype(np.float32)
+        hair = blur(hair, HAIR_FADING * width) * hanging(points, working.small)
+        held = np.maximum(blur(near, FADING * width) * outside, hair)
+        free[crop.rows, crop.columns] = working.enlarge(1 - np.clip(held, 0, 1))
         return free
 
 
 def clear(picture: Image, landmarks: Points, share: Mask) -> Image:
     """Paint the face's skin where objects are; nobody sees it but the stages, and the eye at the objects' soft edges.
+
+    Where hair hangs, nothing is painted.
 
     Args:
         picture: RGB, uint8, (H, W, 3).
@@ -107,6 +120,9 @@ def clear(picture: Image, landmarks: Points, share: Mask) -> Image:
     near = cv2.dilate(covered, _disc(AROUND * small.width)) > 0
     seen = (masks.face(small.points, small.size, 0.03, 0.0) > 0.5) & ~near
     inside = hole & (masks.soft([with_forehead(crop.points)], crop.points, crop.size, BESIDE, 0.02) > 0)
+    inside &= crop.enlarge(hanging(small.points, small.size)) < 0.5
+    if not inside.any():
+        return picture
     part = rows, columns = masks.bounds(inside.view(np.uint8), 0.0)
     skin, result = RowEnlarger(_paint_skin(small, seen), crop.size), picture.copy()
     target = result[crop.rows, crop.columns][part]

@@ -13,7 +13,9 @@ SHIFT_LIMIT = np.array([14.0, 10.0, 10.0], np.float32)  # LAB; small, since the 
 CONTRAST = (0.92, 1.08)  # bounds of the factor on the spread of the lightness
 
 
-def balance_color(image: Image, landmarks: Points, template: FaceCrop, editable: Mask, skin_only: bool) -> Image:
+def balance_color(
+    image: Image, landmarks: Points, template: FaceCrop, editable: Mask, skin_only: bool, contrast: float = 1.0
+) -> Image:
     """Give a face the mean color and the contrast of the template's skin, within bounds.
 
     Args:
@@ -22,6 +24,7 @@ def balance_color(image: Image, landmarks: Points, template: FaceCrop, editable:
         template: the template's face.
         editable: mask, (H, W), 0 where nothing may change.
         skin_only: leave eyes and lips as they are; balancing them like the skin gives orange lips.
+        contrast: share of the change of contrast that is made, 0 to 1.
 
     Returns:
         RGB, uint8, (H, W, 3); bit-identical to `image` outside the face.
@@ -36,7 +39,8 @@ def balance_color(image: Image, landmarks: Points, template: FaceCrop, editable:
     if spread == 0 or wanted_spread == 0:
         return image.copy()
     shift = np.clip(wanted_mean - mean, -SHIFT_LIMIT, SHIFT_LIMIT)
-    factor = np.array([np.clip(wanted_spread / spread, *CONTRAST), 1, 1], np.float32)
+    wider = 1 + contrast * (float(np.clip(wanted_spread / spread, *CONTRAST)) - 1)
+    factor = np.array([wider, 1, 1], np.float32)
     small, where = crop.small, crop.small.face
     if skin_only:
         where = where * (1 - np.maximum(masks.eyes(small.points, small.size), masks.lips(small.points, small.size)))
