@@ -21,11 +21,10 @@ def halve(image: Picture) -> Picture:
 def reduce_by_area(image: Picture, size: tuple[int, int]) -> Picture:
     """Return the picture averaged to a smaller height and width.
 
-    Halving is several times faster than any other averaging, so a large picture is halved first, as often as it can
-    be. The last row and column of an odd number are dropped by it, so that what lies at the far border may be off by
-    one pixel.
+    Halving is several times faster than any other averaging, so a large picture is halved first. The last row and
+    column of an odd number are dropped by it, so that what lies at the far border may be off by one pixel.
     """
-    while min(image.shape[0] / size[0], image.shape[1] / size[1]) >= HALVED:
+    if min(image.shape[0] / size[0], image.shape[1] / size[1]) >= HALVED:
         image = halve(image)
     reduced: Picture = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
     return reduced

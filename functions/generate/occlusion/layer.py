@@ -13,6 +13,7 @@ between the strands. So there an object is not lifted: it, and a little around i
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -63,7 +64,7 @@ class OccluderLayer:
         """Lift the objects that cover `share` off the face at `landmarks`, (68, 2)."""
         return cls(picture, share, clear(picture, landmarks, share) if share.any() else picture)
 
-    @property
+    @cached_property
     def empty(self) -> bool:
         """Whether nothing lies before the face."""
         return not self.share.any()
