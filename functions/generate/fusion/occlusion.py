@@ -192,7 +192,8 @@ def _strange(drawn: Lab, skin_drawn: Mask, face: Mask, width: float) -> Mask:
     skin = drawn[(skin_drawn > 0.5) & (face > 0.5)]
     if len(skin) == 0:
         return np.zeros(face.shape, np.float32)
-    away = np.linalg.norm(drawn[..., 1:] - np.median(skin[:, 1:], axis=0), axis=-1)
+    a, b = np.median(skin[:, 1:], axis=0)
+    away = cv2.magnitude(drawn[..., 1] - a, drawn[..., 2] - b)
     found = np.clip((away - STRANGE[0]) / (STRANGE[1] - STRANGE[0]), 0, 1).astype(np.float32)
     found = cv2.morphologyEx(found, cv2.MORPH_OPEN, _disc(0.01 * width))  # removes specks
     strange: Mask = cv2.GaussianBlur(cv2.dilate(found, _disc(HAIR_MARGIN * width)), (0, 0), HAIR_SOFTNESS * width)
