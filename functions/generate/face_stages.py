@@ -24,6 +24,7 @@ from functions.generate.diffusion.inpaint_region import InpaintRegion
 from functions.generate.face import masks
 from functions.generate.face.landmarks import face_width
 from functions.generate.face_job import FaceJob
+from functions.generate.fusion.blend_weights import BlendWeights
 from functions.generate.models import GenerateModels
 from functions.generate.request import GenerateConfigure
 from functions.generate.retouching.color_balance import balance_color
@@ -98,8 +99,10 @@ def second_denoising(configure: GenerateConfigure, count: StepCount) -> Denoisin
 
 
 def fuse_first(job: FaceJob) -> None:
-    """Do the first face fusion, to the degree `more_like_me_before`."""
-    _fuse(job, job.configure.more_like_me_before)
+    """Do the first face fusion, to the degree `more_like_me_before`; what a second one draws anew is done roughly."""
+    configure = job.configure
+    rough = configure.fuses_after and BlendWeights.of(configure.more_like_me).draws_anew
+    _fuse(job, configure.more_like_me_before, rough)
 
 
 def fuse_second(job: FaceJob) -> None:
@@ -159,7 +162,7 @@ def fix_photo(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance)
             job.image = job.original.palette.scale_changes(restored, job.image)
 
 
-def _fuse(job: FaceJob, degree: float) -> None:
+def _fuse(job: FaceJob, degree: float, rough: bool = False) -> None:
     fused = job.fuser.fuse(
         job.image,
         job.landmarks,
@@ -170,6 +173,7 @@ def _fuse(job: FaceJob, degree: float) -> None:
         job.original,
         job.mesh,
         job.hair,
+        rough,
     )
     job.image, job.landmarks, job.frames = fused.image, fused.landmarks, fused.frames
     job.mesh, job.hair = fused.mesh, fused.hair

@@ -1,5 +1,6 @@
 """Reducing a face: detail finer than the new pixels is gone, and nothing that was not there appears."""
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image as Pillow
@@ -46,3 +47,16 @@ def test_a_picture_that_is_not_reduced_is_not_blurred(factor):
 def test_a_turn_alone_is_no_reduction():
     photo = np.ascontiguousarray(pictures.astronaut()[:SIDE, :SIDE, 0])
     assert np.array_equal(warp_antialiased(photo, np.array([[0.0, 1, 0], [-1, 0, SIDE - 1]]), SIDE), np.rot90(photo))
+
+
+@pytest.mark.parametrize("border", [cv2.BORDER_CONSTANT, cv2.BORDER_REPLICATE, cv2.BORDER_REFLECT])
+def test_only_what_is_seen_is_blurred_and_it_looks_as_if_all_were(border):
+    """Also where the canvas reaches beyond the picture, or lies outside of it."""
+    picture, side, factor = pictures.astronaut(), 40, 0.3
+    turned = factor * np.array([[np.cos(0.5), -np.sin(0.5)], [np.sin(0.5), np.cos(0.5)]])
+    whole = cv2.GaussianBlur(picture, (0, 0), 0.4 * np.sqrt(factor**-2 - 1))
+    for middle in ([250, 100], [0, 10], [505, 400], [700, -200]):
+        matrix = np.column_stack([turned, np.array([side / 2, side / 2]) - turned @ middle])
+        expected = cv2.warpAffine(whole, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=border)
+        seen = warp_antialiased(picture, matrix, side, border)
+        assert np.abs(seen.astype(int) - expected).max() <= 2

@@ -14,6 +14,7 @@ from functions.generate.face import masks
 from functions.generate.face.crop import FaceCrop
 from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse
 from functions.generate.occlusion import aligned_face
+from functions.generate.occlusion.hairline import hanging
 from functions.generate.occlusion.layer import OccluderLayer
 from functions.generate.occlusion.network import WEIGHTS, OccluderNetwork
 from functions.generate.occlusion.occluder import (
@@ -224,6 +225,58 @@ def test_nothing_moves_where_an_object_leaves_the_face(astronaut):
     assert movable[y, x] == 1
     temple = np.round(astronaut.landmarks[0]).astype(int)
     assert movable[temple[1], temple[0]] > 0.95
+
+
+def test_what_lies_before_a_large_face_is_lifted_off_as_before_a_small_one(astronaut):
+    """From 512 pixels across the face on, skin and movement are computed on a smaller copy."""
+    times = 4
+    covered, alpha = cover("microphone", astronaut.image, astronaut.landmarks)
+    small = OccluderLayer.of(covered, astronaut.landmarks, alpha)
+    wide = [cv2.resize(one, None, fx=times, fy=times, interpolation=cv2.INTER_LINEAR) for one in (covered, alpha)]
+    landmarks = (astronaut.landmarks + 0.5) * times - 0.5
+    large = OccluderLayer.of(wide[0], landmarks, wide[1])
+    assert np.array_equal(large.cleared[wide[1] == 0], wide[0][wide[1] == 0])
+    cleared, movable = (
+        cv2.resize(one, alpha.shape[::-1], interpolation=cv2.INTER_AREA)
+        for one in (large.cleared, large.movable(landmarks))
+    )
+    # but for the border of the surroundings, which is rounded to pixels
+    assert (np.abs(movable - small.movable(astronaut.landmarks)) > 0.2).mean() < 0.001
+    apart = np.abs(cleared.astype(int) - small.cleared)[inside(astronaut.landmarks, covered) & (alpha > 0)]
+    assert apart.mean() < 8
+
+
+def fringe_of(astronaut):
+    """The share of her hair on the forehead, with a ragged lower edge and a strand that was missed."""
+    points, size = astronaut.landmarks, astronaut.image.shape[:2]
+    y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    width, brows = np.ptp(points[:17, 0]), points[17:27].mean(axis=0)
+    low = brows[1] - (0.2 + 0.02 * np.sin(x)) * width
+    missed = (abs(x - brows[0]) < 0.012 * width) & (y > low - 0.1 * width) & (y < low - 0.03 * width)
+    there = (y < low) & (abs(x - brows[0]) < 0.5 * width)
+    return (there & ~missed).astype(np.float32), there & missed
+
+
+def test_hair_on_the_forehead_is_no_layer_and_nothing_changes_around_it(astronaut):
+    """Skin painted where its strands are would be drawn between them, and cut the hairline raggedly."""
+    share, missed = fringe_of(astronaut)
+    layer = OccluderLayer.of(astronaut.image, astronaut.landmarks, share)
+    assert np.array_equal(layer.cleared[share > 0], astronaut.image[share > 0])
+    movable = layer.movable(astronaut.landmarks)
+    assert movable[missed].max() < 0.15
+    assert movable[cv2.erode(share, np.ones((9, 9))) == 1].max() < 0.1
+    assert movable[masks.eyes(astronaut.landmarks, share.shape) > 0.1].min() > 0.95
+
+
+def test_hair_hangs_on_forehead_and_temples_and_not_before_features(astronaut):
+    points, size = astronaut.landmarks, astronaut.image.shape[:2]
+    hangs = hanging(points, size)
+    for feature in (masks.eyes(points, size), masks.lips(points, size), masks.brows(points, size, 0.0, 0.0)):
+        assert hangs[feature > COUNTED].mean() < 0.05
+    x, y = np.round(points[17:27].mean(axis=0) - [0, 0.15 * np.ptp(points[:17, 0])]).astype(int)
+    assert hangs[y, x] == 1
+    x, y = np.round(points[0] * 0.97 + points[16] * 0.03).astype(int)
+    assert hangs[y, x] > 0.9
 
 
 def test_eyes_nose_and_mouth_count_a_third_each(astronaut):

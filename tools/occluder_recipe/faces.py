@@ -95,7 +95,7 @@ def vary(rng: np.random.Generator, canvas: Image, points: Points, glasses: bool 
 
 
 def unknown(canvas: Canvas, points: Points) -> Mask:
-    """Return the mask, (H, W), of what may or may not be an object: the portrait's own hair on forehead and temples."""
+    """Return the mask, (H, W), of what may or may not be an object: own hair on forehead, temples and cheeks."""
     lightness = canvas.mean(axis=2)
     width, size = face_width(points), (canvas.shape[0], canvas.shape[1])
     skin = masks.bare(points, size) > 0.5
@@ -108,7 +108,8 @@ def unknown(canvas: Canvas, points: Points) -> Mask:
     rim = 1 - masks.face(points, size, 0.06, 0.02)
     other = (np.abs(lightness - median) > 0.22 * median).astype(np.float32)
     other = cv2.dilate(other, np.ones((5, 5), np.uint8))
-    return np.asarray(np.maximum(forehead * other, rim * np.clip((height + 0.35) / 0.1, 0, 1) * other), np.float32)
+    # down to the mouth: hair hangs beside cheeks, too; below it is the beard, which is the face's own
+    return np.asarray(np.maximum(forehead * other, rim * np.clip((height + 0.65) / 0.1, 0, 1) * other), np.float32)
 
 
 def photograph(rng: np.random.Generator, canvas: Canvas, size: tuple[int, int] = (SIDE, SIDE)) -> Image:

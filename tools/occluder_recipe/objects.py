@@ -1,4 +1,4 @@
-"""Objects that are painted before faces: hands, cups, microphones, masks, hair, brims, neighbors, things of any kind.
+"""Objects painted before faces: hands, cups, pages, microphones, masks, hair, brims, neighbors, things of any kind.
 
 All of them are painted on a canvas with an aligned face, whose landmarks say where a hand or a mask goes.
 """
@@ -30,8 +30,9 @@ from tools.occluder_recipe.brushes import (
     uniform,
 )
 
-# colors of hair and of what is drunk
+# colors of hair, of paper and of what is drunk
 HAIRS = [(25, 20, 18), (60, 40, 28), (110, 75, 45), (190, 150, 95), (150, 145, 140), (130, 60, 30), (220, 190, 140)]
+PAPERS = [(246, 244, 240), (236, 228, 208), (214, 214, 212), (188, 178, 160), (150, 150, 150)]
 DRINKS = [(60, 30, 15), (110, 65, 35), (190, 140, 95), (140, 70, 30), (235, 225, 210), (200, 40, 30), (230, 170, 60)]
 
 
@@ -70,7 +71,10 @@ Painter = Callable[[Scene], Cutout]
 def paint_object(scene: Scene) -> Cutout:
     """Return a random object before a face."""
     painters, odds = zip(*ODDS, strict=True)
-    cutout: Cutout = painters[scene.rng.choice(len(painters), p=np.array(odds) / sum(odds))](scene)
+    painter: Painter = painters[scene.rng.choice(len(painters), p=np.array(odds) / sum(odds))]
+    cutout = painter(scene)
+    if painter in HELD and scene.rng.random() < 0.35:
+        cutout = _hold(scene, cutout)
     pixels = cutout.pixels * gradient(scene.rng, cutout.alpha.shape, scene.rng.normal(0, 0.3))[..., None]
     return Cutout(np.asarray(pixels, np.float32), cutout.alpha)
 
@@ -102,6 +106,30 @@ def hand(scene: Scene) -> Cutout:
         painted = Cutout(pixels, np.maximum(painted.alpha, finger.alpha))
     grain = noise(rng, shape, uniform(rng, 1, 6))[..., None] * uniform(rng, 0, 0.04)
     return Cutout(np.asarray(painted.pixels * np.exp(grain), np.float32), painted.alpha)
+
+
+def _hold(scene: Scene, held: Cutout) -> Cutout:
+    """Return the object with the fingers that hold it: from one side around it, or a thumb before its edge."""
+    rng, width = scene.rng, scene.width
+    y, x = np.nonzero(held.alpha > 0.5)
+    if len(x) == 0:
+        return held
+    low = np.flatnonzero(y >= np.quantile(y, uniform(rng, 0.3, 0.9)))
+    number = low[rng.integers(len(low))]
+    side = 1.0 if x[number] > x.mean() else -1.0
+    tip = np.array([x[number], y[number]]) - np.array([side * uniform(rng, 0, 0.15) * width, 0])
+    angle = rng.normal(0.3, 0.35)
+    back = np.array([side * np.cos(angle), np.sin(angle)])
+    across, skin = np.array([-back[1], back[0]]), any_skin(scene)
+    thick, length = uniform(rng, 0.085, 0.14) * width, uniform(rng, 0.3, 0.6) * width
+    painted = held
+    for finger in range(int(rng.choice([1, 3, 4]))):
+        end = tip + across * finger * thick * uniform(rng, 0.95, 1.1) + back * uniform(rng, 0, 0.3) * thick
+        root = end + back * length
+        bend = (end + root) / 2 - across * uniform(rng, 0, 0.15) * length
+        drawn = _finger(scene, curve(end, bend, root), thick, skin * np.exp(rng.normal(0, 0.05)))
+        painted = Cutout(put(painted.pixels, drawn), np.maximum(painted.alpha, drawn.alpha))
+    return painted
 
 
 def _backwards(scene: Scene, tip: Points) -> Points:
@@ -219,7 +247,7 @@ def cup(scene: Scene) -> Cutout:
     edge = np.clip(cv2.dilate(rim, np.ones((3, 3))) - cv2.erode(rim, np.ones((3, 3))), 0, 1)[..., None]
     pixels = pixels * (1 - edge) + np.clip(pixels * uniform(rng, 1.0, 1.5) + 10, 0, 255) * edge
     painted = Cutout(np.asarray(pixels, np.float32), np.maximum(wall, rim))
-    if rng.random() < 0.6:
+    if rng.random() < 0.7:
         beside = across * half * (1 if rng.random() < 0.5 else -1)
         painted = _add_handle(scene, painted, top + down * length * 0.45 + beside, 0.5 * max(length, half), glaze)
     return painted
@@ -239,14 +267,65 @@ def _add_handle(scene: Scene, cup: Cutout, at: Points, size: float, glaze: Color
     """Return a cup with a handle behind it, whose middle is at its side; face or background show through it."""
     rng, shape = scene.rng, scene.shape
     circle = np.linspace(0, 2 * np.pi, 32)
-    turn = rng.normal(0, 0.2)
-    x, y = uniform(rng, 0.5, 1.0) * size * np.cos(circle), uniform(rng, 0.6, 1.0) * size * np.sin(circle)
+    turn, edged = rng.normal(0, 0.2), uniform(rng, 0.5, 1.0)  # from an angular handle to a round one
+    x, y = (np.sign(one) * np.abs(one) ** edged for one in (np.cos(circle), np.sin(circle)))
+    x, y = uniform(rng, 0.5, 1.0) * size * x, uniform(rng, 0.6, 1.0) * size * y
     ring = at + np.stack([x * np.cos(turn) - y * np.sin(turn), x * np.sin(turn) + y * np.cos(turn)], axis=1)
     handle = stroke(shape, np.vstack([ring, ring[:1]]), uniform(rng, 0.03, 0.08) * scene.width)
     handle = handle * (1 - cup.alpha)
     pixels = shade(rng, handle, glaze * np.exp(rng.normal(0, 0.12)), uniform(rng, 0, 0.5))
     share = (handle > cup.alpha).astype(np.float32)[..., None]
     return Cutout(cup.pixels * (1 - share) + pixels * share, np.maximum(cup.alpha, handle))
+
+
+def page(scene: Scene) -> Cutout:
+    """A page, an open book, a newspaper, a card or a phone, before the chin, the mouth or a cheek."""
+    rng, points, shape, width = scene.rng, scene.points, scene.shape, scene.width
+    long = uniform(rng, 0.35, 1.3) * width
+    high, wide = long * uniform(rng, 0.5, 1.0), long
+    if rng.random() < 0.5:
+        high, wide = wide, high
+    flat = _print_page(scene, max(8, round(2 * high)), max(8, round(2 * wide)))
+    angle = rng.normal(0, 0.4)
+    u, v = np.array([np.cos(angle), np.sin(angle)]) * wide / 2, np.array([-np.sin(angle), np.cos(angle)]) * high / 2
+    middle = points[8] + (points[27] - points[8]) * uniform(rng, -0.2, 0.35) + rng.normal(0, 0.16, 2) * width
+    middle = middle + v * uniform(rng, 0, 0.8)  # its upper part, more often, is before the face
+    corners = middle + np.stack([-u - v, u - v, u + v, v - u]) + rng.normal(0, 0.03, (4, 2)) * width
+    size = np.array([[0, 0], [flat.shape[1], 0], flat.shape[1::-1], [0, flat.shape[0]]], np.float32)
+    onto = cv2.getPerspectiveTransform(size, corners.astype(np.float32))
+    pixels = cv2.warpPerspective(flat, onto, shape[::-1], flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
+    return Cutout(np.asarray(pixels, np.float32), fill(shape, [corners]))
+
+
+def _print_page(scene: Scene, height: int, width: int) -> Canvas:
+    """Return a page seen straight on, (height, width, 3): paper, lines of words, a picture, a fold, a border."""
+    rng = scene.rng
+    paper = np.array(PAPERS[rng.integers(len(PAPERS))], np.float32) if rng.random() < 0.7 else any_color(rng)
+    flat = np.tile(np.clip(paper * np.exp(rng.normal(0, 0.1)), 0, 255), (height, width, 1)).astype(np.float32)
+    ink = any_color(rng) * 0.4 if rng.random() < 0.8 else any_color(rng)
+    ink = (paper + (ink - paper) * uniform(rng, 0.3, 1.0)).tolist()
+    if rng.random() < 0.8:
+        edge, step = uniform(rng, 0.02, 0.15) * width, uniform(rng, 4, 16)
+        for row in np.arange(uniform(rng, 0.02, 0.3) * height, height - step, step):
+            left = edge
+            while left < width - edge:
+                right = min(left + step * uniform(rng, 0.6, 4), width - edge)
+                cv2.line(flat, (round(left), round(row)), (round(right), round(row)), ink, max(1, round(step * 0.35)))
+                left = right + step * 0.5
+            if rng.random() < 0.08:
+                edge = uniform(rng, 0.02, 0.15) * width
+    if rng.random() < 0.35:
+        top, left = (int(side * uniform(rng, 0, 0.5)) for side in (height, width))
+        down, across = max(4, int(height * uniform(rng, 0.2, 0.5))), max(4, int(width * uniform(rng, 0.2, 0.5)))
+        part = flat[top : top + down, left : left + across]
+        part[:] = piece(rng, scene.textures, part.shape)
+    if rng.random() < 0.3:  # an open book
+        fold = np.abs(np.linspace(-1, 1, width) - rng.normal(0, 0.2))
+        flat *= (1 - uniform(rng, 0.2, 0.7) * np.exp(-np.square(fold / 0.12)))[None, :, None]
+    if rng.random() < 0.3:
+        border = max(1, round(uniform(rng, 0.01, 0.08) * width))
+        cv2.rectangle(flat, (0, 0), (width - 1, height - 1), any_color(rng).tolist(), border)
+    return flat
 
 
 def mask(scene: Scene) -> Cutout:
@@ -482,14 +561,16 @@ def _strands(rng: np.random.Generator, shape: tuple[int, int]) -> Mask:
 ODDS: list[tuple[Painter, float]] = [
     (hand, 0.23),
     (flesh, 0.06),
-    (neighbor, 0.09),
+    (neighbor, 0.12),
     (microphone, 0.07),
-    (cup, 0.16),
+    (cup, 0.17),
+    (page, 0.10),
     (mask, 0.09),
     (hair, 0.15),
     (brim, 0.10),
     (thing, 0.11),
 ]
+HELD = (cup, page, microphone, thing)
 
 
 def any_skin(scene: Scene) -> Color:

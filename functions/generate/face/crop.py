@@ -149,6 +149,19 @@ class FaceCrop:
         """How much fine detail the face has, without that of facial hair; see `light.measure_sharpness`."""
         return light.measure_sharpness(self.lightness, self.face * (1 - self.cut(self.facial_hair.mask)))
 
+    @cached_property
+    def eyes(self) -> tuple[Part, NDArray[np.bool_]]:
+        """The part of the crop that the eyes lie in, and the mask of what is between their lids there."""
+        mask = masks.eyes(self.small.points, self.small.size, 0.0, 0.0)
+        part = self.working.cover(masks.bounds(mask, 0.0))
+        return part, self.enlarge(mask, part) > 0.5
+
+    @cached_property
+    def whites(self) -> float | None:
+        """The lightness of the whites of the eyes, see `light.measure_whites`; None where no eye shows."""
+        part, eyes = self.eyes
+        return light.measure_whites(light.to_lightness(self.image[part]), eyes) if eyes.any() else None
+
     def outline(self, margin: float = masks.FACE_MARGIN, lowered: float = 0.0) -> Mask:
         """Return the mask `masks.face`, (h, w), that stays `margin` face widths inside the outline.
 

@@ -31,6 +31,7 @@ TRUST = 0.02  # where the mask's weight is below this, the estimate tends to the
 SHIFT_LIMIT = np.array([70.0, 40.0, 45.0], np.float32)  # largest change of light or color, per channel
 KNEE = 90.0  # lightness above which brightening is compressed, so that teeth and highlights do not burn out
 SKIN_SPREAD = (22.0, 11.0, 13.0)  # of one skin from highlight to shade, per channel; twice as far is hair or glasses
+WHITES = 0.9  # quantile of the lightness in the eyes; lighter is the white of the eye, which is alike in all people
 SAMPLING_SIDE = 400  # pixels per row sampled to find the skin's median color; more give the same median
 GRAIN_SIDE = 1000  # pixels per row sampled to measure grain
 DARKEST = 0.25  # darkest share of the bare face that is left out, since it may be a beard
@@ -360,6 +361,11 @@ def measure_sharpness(lightness: Lightness, where: Mask) -> float:
     """Return the variance of a lightness's Laplacian under a mask, both (H, W), after Pech-Pacheco et al. (2000)."""
     edges = cv2.Laplacian(np.ascontiguousarray(lightness), cv2.CV_32F)
     return measure_spread(edges, (where > 0.5).view(np.uint8))[1] ** 2
+
+
+def measure_whites(lightness: Lightness, eyes: NDArray[np.bool_]) -> float:
+    """Return the lightness of the whites of the eyes, whose pixels, (H, W), are given; at the picture's full size."""
+    return float(np.quantile(lightness[eyes], WHITES))
 
 
 def measure_spread(plane: NDArray[np.float32], counted: NDArray[np.uint8]) -> tuple[float, float]:

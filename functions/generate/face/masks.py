@@ -148,7 +148,7 @@ def soft(groups: Sequence[Points], points: Points, size: tuple[int, int], growth
         cv2.fillConvexPoly(canvas, hull, 1, shift=FRACTION_BITS)
     reach = round(abs(growth) * width * factor)
     if reach:
-        canvas = _grow(canvas, reach) if growth > 0 else _shrink(canvas, reach)
+        canvas = grow(canvas, reach) if growth > 0 else _shrink(canvas, reach)
     canvas = canvas.astype(np.float32)
     if softness > 0:
         canvas = cv2.GaussianBlur(canvas, (0, 0), max(softness * width * factor, 0.3), borderType=cv2.BORDER_CONSTANT)
@@ -156,8 +156,8 @@ def soft(groups: Sequence[Points], points: Points, size: tuple[int, int], growth
     return result
 
 
-def _grow(shape: NDArray[np.uint8], reach: int) -> NDArray[np.uint8]:
-    """Return a shape, 1 inside and 0 outside, (H, W), grown by `reach` pixels."""
+def grow(shape: NDArray[np.uint8], reach: int) -> NDArray[np.uint8]:
+    """Return a shape, 1 inside and 0 outside, (H, W), grown by `reach` pixels; the cost does not grow with them."""
     if reach < WIDE:
         grown: NDArray[np.uint8] = cv2.dilate(shape, _disc(reach), borderType=cv2.BORDER_CONSTANT, borderValue=0)
         return grown

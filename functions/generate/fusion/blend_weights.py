@@ -16,6 +16,7 @@ SHAPE = (0.0, 0.45, 0.8, 0.9, 1.0)
 MARGIN, REACHING = 0.0, 0.005
 LOWERED = 0.03  # face widths that it ends lower along the hairline, where the person's hair begins
 LATE = 4  # power of the skin's share for that: the outlines agree only after most of the shape is taken over
+ANEW = 0.9  # share from which next to nothing is left of the face before
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class BlendWeights:
     def hair(self) -> float:
         """The share where either face has a moustache or a beard: half a beard looks like dirt, so it is ahead."""
         return 1 - (1 - self.skin) ** 2
+
+    @property
+    def draws_anew(self) -> bool:
+        """Whether next to nothing is left of the detail that a face had before."""
+        return min(self.skin, self.features) >= ANEW
 
     @classmethod
     def of(cls, degree: float) -> "BlendWeights":

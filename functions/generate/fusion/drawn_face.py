@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from functions.generate.face import light, masks
 from functions.generate.face.crop import FaceCrop
@@ -29,6 +30,7 @@ class DrawnFace:
         worn: mask, (h, w), of the frames of the drawn face's glasses, which are mixed in also outside the face.
         draw_worn: returns the same for a part of the crop at its full size.
         detailed: whether it has detail that can be raised to the template's.
+        rough: whether its grain and its sharpness do not matter.
     """
 
     small: light.Lab
@@ -38,6 +40,7 @@ class DrawnFace:
     worn: Mask | None = None
     draw_worn: Callable[[Part], Mask] | None = None
     detailed: bool = True
+    rough: bool = False
 
 
 def compose(crop: FaceCrop, drawn: DrawnFace, original: FaceCrop, shares: BlendWeights, fixed: Mask) -> Image:
@@ -85,7 +88,38 @@ def compose(crop: FaceCrop, drawn: DrawnFace, original: FaceCrop, shares: BlendW
     )
     face[..., 0] = detail_match.soften(np.ascontiguousarray(face[..., 0]), crop.width * missing)
     mixed = blend(light.to_lab(crop.image[part]), face, share)
-    smooth = np.ascontiguousarray(mixed[..., 0])
+    if not drawn.rough:
+        where = enlarge(outline * (1 - hair)) > 0.5 if drawn.detailed else None
+        mixed[..., 0] = _match_detail(
+            crop, part, np.ascontiguousarray(mixed[..., 0]), bare, soft, sharp, where, original
+        )
+    fused = np.array(crop.image)
+    copy_where(light.to_rgb(mixed), share > 0, fused[part])
+    return fused
+
+
+def _match_detail(
+    crop: FaceCrop,
+    part: Part,
+    smooth: light.Lightness,
+    bare: Mask,
+    soft: Mask,
+    sharp: Mask,
+    where: NDArray[np.bool_] | None,
+    original: FaceCrop,
+) -> light.Lightness:
+    """Return the lightness of a part of the crop with the grain and the sharpness of the template's face.
+
+    Args:
+        crop: the face.
+        part: rows and columns of the crop.
+        smooth: the lightness of the part, mixed, (h, w).
+        bare: mask, (h, w), of skin, whose grain is measured.
+        soft: mask, (h, w), in which it is changed.
+        sharp: mask, (h, w), of the features, which are sharpened most.
+        where: the pixels of the face, (h, w), in which sharpness is measured; None leaves it as it is.
+        original: the template's face.
+    """
     grained = light.raise_grain(
         smooth,
         bare,
@@ -96,13 +130,9 @@ def compose(crop: FaceCrop, drawn: DrawnFace, original: FaceCrop, shares: BlendW
     grained -= smooth
     grained *= soft
     grained += smooth
+    if where is None:
+        return grained
     sharp *= 1 - detail_match.RAISED_SKIN
     sharp += detail_match.RAISED_SKIN
     sharp *= soft
-    mixed[..., 0] = grained
-    if drawn.detailed:
-        where = enlarge(outline * (1 - hair)) > 0.5
-        mixed[..., 0] = detail_match.match_sharpness(grained, smooth, where, sharp, original.sharpness, crop.width)
-    fused = np.array(crop.image)
-    copy_where(light.to_rgb(mixed), share > 0, fused[part])
-    return fused
+    return detail_match.match_sharpness(grained, smooth, where, sharp, original.sharpness, crop.width)

@@ -24,6 +24,7 @@ class Fuser(Protocol):
         original: FaceCrop | None = None,
         mesh: Points | None = None,
         hair: Mask | None = None,
+        rough: bool = False,
     ) -> FaceView:
         """Fuse the face to a degree of 0 (bit-identical) to 1 (most like the person); see `landmark_fusion.fuse`."""
 

@@ -9,7 +9,7 @@
 Degree 0 gives the template bit for bit, degree 1 takes all from the person; all shares rise with the degree.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import cv2
@@ -21,8 +21,8 @@ from functions.generate.face.face_view import FaceView
 from functions.generate.face.facial_hair import FacialHair
 from functions.generate.face.landmarks import face_width
 from functions.generate.face.palette import Palette
-from functions.generate.face.strips import RowEnlarger, list_strips, repeat
-from functions.generate.face.working_size import Part, overlap, shift
+from functions.generate.face.strips import RowEnlarger, copy_where, list_patches, list_strips, repeat
+from functions.generate.face.working_size import Part, WorkingSize, overlap, shift
 from functions.generate.fusion import detail_match
 from functions.generate.fusion.beard_transfer import BeardTransfer
 from functions.generate.fusion.blend_weights import BlendWeights
@@ -30,15 +30,18 @@ from functions.generate.fusion.correspondence import Correspondence, correspond
 from functions.generate.fusion.drawn_face import DrawnFace, compose
 from functions.generate.fusion.forehead import clear_forehead
 from functions.generate.fusion.occlusion import find_border, spare, usable_mask, within_outline
-from functions.generate.fusion.relight import Relighting, measure_whites
+from functions.generate.fusion.relight import Relighting
 from functions.generate.fusion.rigid import make_rigid, span_glasses
 from functions.generate.fusion.warp import Picture, Projection, plan_movement
 from functions.generate.glasses.frames import erase_frames, find_frames
 from shared.imaging.array_types import Embedding, Image, Mask, Points
+from shared.imaging.quantization import add_change
 
 # a face below so many pixels that is drawn more than so many times as wide has no detail to raise: raised, its jpg
 # blocks become squares in the eyes and etched teeth. Looked at with faces of 49 to 72 pixels on two templates
 FAINT_FACE, FAINT_ENLARGED = 80.0, 2.0
+# pixels across the face of a fusion that another one follows; the base model between them sees faces of half as many
+ROUGH_WIDTH = 256.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +110,7 @@ def fuse(
     original: FaceCrop | None = None,
     mesh: Points | None = None,
     hair: Mask | None = None,
+    rough: bool = False,
 ) -> FaceView:
     """Give the face at `landmarks` the person's shape and looks, to the given degree.
 
@@ -120,6 +124,8 @@ def fuse(
         original: the template's face, whose sharpness and colors the result must have; None takes the face of `base`.
         mesh: the face's mesh, (478, 3), in pixels of `base`; without it, or without the person's, the landmarks do.
         hair: mask, (H, W), of the facial hair of the template's face, as an earlier fusion returned it; None finds it.
+        rough: another fusion follows, which draws nearly all detail of the face anew. Then what is finer than
+            ROUGH_WIDTH pixels across the face is left as it is.
 
     Returns:
         The picture with the moved landmarks, mesh, frames and facial hair. It is bit-identical to `base` away from the
@@ -142,8 +148,9 @@ def fuse(
     margin = facial_hair.MARGIN if bearded else masks.REGION_MARGIN
     crop = FaceCrop.of(moved, points.landmarks, margin, points.mesh)
     if not crop.empty:
+        blend = _blend_roughly if rough and crop.width > ROUGH_WIDTH else _blend
         drawing = Drawing.of(person, crop, points)
-        moved[crop.rows, crop.columns] = _blend(
+        moved[crop.rows, crop.columns] = blend(
             drawing, original, shares, 1 - crop.cut(free), crop.cut(frames), crop.cut(hair)
         )
     return FaceView(moved, points.landmarks, frames, points.mesh, hair)
@@ -157,11 +164,14 @@ class Drawing:
         person: the photo.
         crop: the crop.
         projection: from the crop to the photo.
+        large: the same on a larger crop, of which this one is a reduced copy: its finest detail does not matter. None
+            for any other.
     """
 
     person: ReferencePhoto
     crop: FaceCrop
     projection: Projection
+    large: "Drawing | None" = None
 
     @classmethod
     def of(cls, person: ReferencePhoto, crop: FaceCrop, points: Correspondence) -> "Drawing":
@@ -169,6 +179,10 @@ class Drawing:
         target = points.drawn_to - np.array([crop.columns.start, crop.rows.start])
         height, width = person.image.shape[:2]
         return cls(person, crop, Projection.of(points.drawn, target, crop.size, (height, width), crop.width))
+
+    def reduce(self) -> "Drawing":
+        """Return the same on a crop whose face is ROUGH_WIDTH pixels wide."""
+        return replace(self, crop=self.crop.scaled(ROUGH_WIDTH), large=self)
 
     def draw(self, picture: Picture, part: Part) -> Picture:
         """Draw the photo, or a mask of it, on a part of the crop."""
@@ -179,12 +193,23 @@ class Drawing:
         small = self.crop.small
         return self.projection.draw(self._reduce(picture, small.width), small.size)
 
+    def measure_shown(self) -> Mask:
+        """Return the mask of what the photo shows of the crop at its working size, (h, w), 0 to 1.
+
+        Lips and lids are never taken for hidden: they are stretched where they open.
+        """
+        small = self.crop.small
+        moving = np.maximum(masks.eyes(small.points, small.size), masks.lips(small.points, small.size))
+        return np.maximum(self.projection.shown(small.size), moving)
+
     def draw_frames(self, part: Part) -> Mask:
         """Draw the mask of the frames of the person's glasses on a part of the crop."""
         rows, columns = part
         frames = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.float32)
-        there = overlap(self.crop.working.cover(masks.bounds(self.draw_small(self.person.frames), 1.0)), part)
-        frames[shift(there, -rows.start, -columns.start)] = np.clip(self.draw(self.person.frames, there), 0, 1)
+        small = self.draw_small(self.person.frames) * self.measure_shown()
+        there = overlap(self.crop.working.cover(masks.bounds(small, 1.0)), part)
+        drawn = np.clip(self.draw(self.person.frames, there), 0, 1) * self.crop.enlarge(self.measure_shown(), there)
+        frames[shift(there, -rows.start, -columns.start)] = drawn
         return frames
 
     def _reduce(self, picture: Picture, width: float) -> Picture:
@@ -194,6 +219,23 @@ class Drawing:
             return picture
         reduced: Picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         return reduced
+
+
+def _blend_roughly(
+    drawing: Drawing, original: FaceCrop, shares: BlendWeights, fixed: Mask, frames: Mask, hair: Mask
+) -> Image:
+    """Blend as `_blend` does, but change nothing that is finer than ROUGH_WIDTH pixels across the face."""
+    crop = drawing.crop
+    working = WorkingSize.of(crop.size, crop.width, ROUGH_WIDTH)
+    small = drawing.reduce()
+    blended = _blend(small, original, shares, *(working.reduce(one) for one in (fixed, frames, hair)))
+    change = cv2.subtract(blended, small.crop.image, dtype=cv2.CV_32F)
+    enlarged, result = RowEnlarger(change, crop.size), np.array(crop.image)
+    for patch in list_patches(np.abs(change).max(axis=2), crop.size):
+        movable = np.maximum(fixed[patch], frames[patch]) < 1
+        target = result[patch]
+        copy_where(add_change(target, enlarged.cut(*patch)), movable, target)
+    return result
 
 
 def _blend(
@@ -219,11 +261,12 @@ def _blend(
     framed = bool(frames.any())
 
     on_small, nothing = drawing.draw_small, np.zeros(small.size, np.float32)
-    worn = np.clip(on_small(person.frames), 0, 1) if person.glasses else nothing
+    shown = drawing.measure_shown()
+    worn = np.clip(on_small(person.frames), 0, 1) * shown if person.glasses else nothing
     framed = bool(frames.any())  # only one pair of glasses on the nose: the template's stays
     seen = on_small(person.image)
     drawn = light.to_lab(erase_frames(seen, worn) if framed else seen)
-    theirs = np.clip(on_small(person.facial_hair.mask), 0, 1) if person.facial_hair.mask.any() else nothing
+    theirs = np.clip(on_small(person.facial_hair.mask), 0, 1) * shown if person.facial_hair.mask.any() else nothing
     beards = BeardTransfer.of(crop.working.reduce(hair), theirs, small)
     skin_drawn = light.skin_likeness(drawn, small.bare * (1 - beards.person) if beards.person.any() else small.bare)
     palette = Palette.of(drawn, small.face, small.width)
@@ -232,7 +275,7 @@ def _blend(
     hairy = beards.person * bristly
     skin = small.bare * skin_drawn * (1 - hairy)
     skin_base = small.skin * (1 - beards.template * bristly_base)
-    whites = _measure_whites(drawing)
+    whites = _measure_whites(drawing.large or drawing, original)
     border = find_border(
         small.points,
         drawn,
@@ -242,7 +285,7 @@ def _blend(
     )
     tone = original.palette.tone(palette)
     relighting = Relighting.of(drawn, small, skin, skin_base, whites, tone, hairy, border)
-    usable = usable_mask(small.points, drawn, skin_drawn, small.skin_likeness)
+    usable = usable_mask(small.points, drawn, skin_drawn, small.skin_likeness) * shown
     if small.mesh is not None:  # without a mesh the face does not reach as high as hair hangs
         usable *= clear_forehead(small.points, drawn[..., 0])
     # where the template's hair was, what is no skin is filled in
@@ -283,6 +326,7 @@ def _blend(
             None if framed or not person.glasses else worn,
             drawing.draw_frames,
             not person.is_faint(crop.width),
+            drawing.large is not None,
         ),
         original,
         shares,
@@ -290,13 +334,10 @@ def _blend(
     )
 
 
-def _measure_whites(drawing: Drawing) -> tuple[float, float] | None:
-    """Return the lightness of the whites of the drawn eyes and of the crop's; None where no eye shows."""
-    crop = drawing.crop
-    mask = masks.eyes(crop.small.points, crop.small.size, 0.0, 0.0)
-    part = crop.working.cover(masks.bounds(mask, 0.0))
-    eyes = crop.working.enlarge(mask)[part] > 0.5
-    if not eyes.any():
+def _measure_whites(drawing: Drawing, original: FaceCrop) -> tuple[float, float] | None:
+    """Return the lightness of the whites of the drawn eyes and of the template's; None where no eye shows."""
+    crop, wanted = drawing.crop, original.whites
+    part, eyes = crop.eyes
+    if wanted is None or not eyes.any():
         return None
-    drawn, own = (light.to_lab(one) for one in (drawing.draw(drawing.person.image, part), crop.image[part]))
-    return measure_whites(drawn[..., 0], eyes), measure_whites(own[..., 0], eyes)
+    return light.measure_whites(light.to_lightness(drawing.draw(drawing.person.image, part)), eyes), wanted

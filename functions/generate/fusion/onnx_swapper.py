@@ -78,8 +78,11 @@ class OnnxFuser:
         original: FaceCrop | None = None,
         mesh: Points | None = None,
         hair: Mask | None = None,
+        rough: bool = False,
     ) -> FaceView:
         """Fuse as `landmark_fusion.fuse` does, but leave the landmarks where they are, and facial hair to the network.
+
+        A rough fusion is done as any other.
 
         Raises:
             ValueError: the person has no identity.

@@ -14,7 +14,6 @@ from shared.imaging.array_types import Mask
 
 SHADE_ON_FEATURES = (0.4, 1.0)  # bounds of the share of the skin's lightness shift that eyes and teeth take
 USUAL_SHADE = 0.6  # the share if no whites of the eyes are visible
-WHITES = 0.9  # quantile of the lightness in the eyes; lighter is the white of the eye, which is alike in all people
 SHOWING = 0.75  # relative to the skin's lightness; if the lightest of the eyes is darker, it is lids or shade
 FAINT_SHIFT = 2.0  # lightness; the share cannot be measured from a smaller shift
 # share of the skin's color shift that eyes and teeth take; with more, teeth beside brown skin turn yellow. Of a shift
@@ -62,7 +61,7 @@ class Relighting:
             drawn: the face, LAB, (h, w, 3).
             base: the face in whose picture it is drawn, of the same size.
             skin_drawn, skin_base: weights, (h, w), of the pixels that show skin.
-            whites: lightness of the whites of the drawn eyes and of the base's, `measure_whites`; None if unknown.
+            whites: `light.measure_whites` of the drawn eyes and of those of the base; None if unknown.
             tone: how ordinary the base's light is.
             hair: mask, (h, w), of the drawn face's moustache and beard.
             border: where the faces end; None matches the light everywhere alike.
@@ -122,11 +121,6 @@ class Relighting:
         return gain_of_all
 
 
-def measure_whites(lightness: light.Lightness, eyes: NDArray[np.bool_]) -> float:
-    """Return the lightness of the whites of the eyes, whose pixels, (H, W), are given; at the picture's full size."""
-    return float(np.quantile(lightness[eyes], WHITES))
-
-
 def _eyeballs(base: FaceCrop) -> Mask:
     """Return the mask, (h, w), of the openings of the eyes: lids and lashes are lit as the skin is."""
     return masks.eyes(base.points, base.size, growth=0.0, softness=EYE_SOFTNESS)
@@ -153,7 +147,7 @@ def _measure_shade(
     if whites is None or not eyes.any() or not skin.any():
         return USUAL_SHADE
     (own, wanted), seen = whites, base.lab[..., 0]
-    wished = float(np.median(shift[eyes & (drawn >= measure_whites(drawn, eyes))]))
+    wished = float(np.median(shift[eyes & (drawn >= light.measure_whites(drawn, eyes))]))
     shown = own > SHOWING * np.median(drawn[skin]) and wanted > SHOWING * np.median(seen[skin])
     if not shown or abs(wished) < FAINT_SHIFT:
         return USUAL_SHADE

@@ -7,6 +7,9 @@
 Where an object covers a pixel entirely, the result is the picture's pixel, bit by bit. On its soft edge only the face's
 part of the pixel changes, so no rim of the old face is left around the object. And as the stages work on the cleared
 face, neither its colors nor its sharpness are measured on the object.
+
+Hair on the forehead and at the temples has no exact edge. Skin painted there would be taken for the face's, and drawn
+between the strands. So there an object is not lifted: it, and a little around it, stays as it is.
 """
 
 from dataclasses import dataclass
@@ -19,8 +22,11 @@ from functions.generate.face import masks
 from functions.generate.face.crop import FaceCrop
 from functions.generate.face.gaussian import blur
 from functions.generate.face.landmarks import with_forehead
+from functions.generate.face.strips import RowEnlarger, copy_where, list_strips, repeat
+from functions.generate.face.working_size import WorkingSize
+from functions.generate.occlusion.hairline import hanging
 from shared.imaging.array_types import Image, Mask, Points
-from shared.imaging.quantization import round_to_levels
+from shared.imaging.quantization import add_change, round_to_levels
 
 AROUND = 0.015  # face widths around an object whose colors are not trusted: its edge, its reflections
 BESIDE = 0.12  # face widths around the outline in which skin is painted
@@ -31,6 +37,10 @@ GRAIN_SEED = 15  # fixed, so that every run paints the same
 # face widths: around a face in which something may move; around an object that leaves it, in which nothing does; sigma
 # over which that fades; and sigma of the outline that divides inside from outside
 MOVING, HELD, FADING, OUTLINE = 0.8, 0.32, 0.06, 0.03
+# face widths: around an object where hair hangs, in which nothing changes; sigma over which that fades; size of gaps
+# in it that are strands, too
+HAIRLINE, HAIR_FADING, GAP = 0.02, 0.04, 0.03
+WORKING_WIDTH = 256  # pixels across the face at which that is computed; it is smooth
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,22 +65,21 @@ class OccluderLayer:
     @property
     def empty(self) -> bool:
         """Whether nothing lies before the face."""
-        return self.cleared is self.picture
+        return not self.share.any()
 
     def put_back(self, changed: Image) -> Image:
         """Return the cleared picture as the stages changed it, RGB, uint8, (H, W, 3), with the objects before it."""
         if self.empty:
             return changed
-        rows, columns = (slice(int(line[0]), int(line[-1]) + 1) for line in self._covered())
-        free = (1 - self.share[rows, columns])[..., None]
-        seen = self.picture[rows, columns].astype(np.float32)
-        mixed = round_to_levels(seen + free * (changed[rows, columns].astype(np.float32) - self.cleared[rows, columns]))
-        result = changed.copy()
-        np.copyto(result[rows, columns], mixed, where=free < 1)
+        part, result = masks.bounds(self.share, 0.0), changed.copy()
+        free, seen, cleared, target = 1 - self.share[part], self.picture[part], self.cleared[part], result[part]
+        for rows in list_strips(target.shape):
+            mixed = cv2.subtract(target[rows], cleared[rows], dtype=cv2.CV_32F) * repeat(free[rows])
+            copy_where(add_change(seen[rows], mixed), free[rows] < 1, target[rows])
         return result
 
     def movable(self, landmarks: Points) -> Mask:
-        """Return the mask, (H, W), that is 0 around objects where they leave the face, 1 inside it and far from them.
+        """Return the mask, (H, W), that is 0 around objects where they leave the face and where hair hangs, else 1.
 
         What moves with a face would bend them: inside the face they are put back, outside of it they are not.
         """
@@ -78,20 +87,23 @@ class OccluderLayer:
         crop = FaceCrop.of(self.picture, landmarks, margin=MOVING)
         if self.empty or crop.empty:
             return free
-        outside = 1 - masks.soft([with_forehead(crop.points)], crop.points, crop.size, 0.0, OUTLINE)
-        leaving = ((crop.cut(self.share) > 0.5) & (outside > 0.1)).astype(np.uint8)
-        near = cv2.dilate(leaving, _disc(HELD * crop.width)).astype(np.float32)
-        free[crop.rows, crop.columns] = 1 - np.clip(blur(near, FADING * crop.width) * outside, 0, 1)
+        working = WorkingSize.of(crop.size, crop.width, WORKING_WIDTH)
+        points, width = working.place(crop.points), min(crop.width, WORKING_WIDTH)
+        outside = 1 - masks.soft([with_forehead(points)], points, working.small, 0.0, OUTLINE)
+        covered = (working.reduce(crop.cut(self.share)) > 0.5).astype(np.uint8)
+        near = masks.grow(covered * (outside > 0.1), round(HELD * width)).astype(np.float32)
+        hair = cv2.morphologyEx(covered, cv2.MORPH_CLOSE, _disc(GAP * width))
+        hair = masks.grow(hair, round(HAIRLINE * width)).astype(np.float32)
+        hair = blur(hair, HAIR_FADING * width) * hanging(points, working.small)
+        held = np.maximum(blur(near, FADING * width) * outside, hair)
+        free[crop.rows, crop.columns] = working.enlarge(1 - np.clip(held, 0, 1))
         return free
-
-    def _covered(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the rows and the columns in which objects are, in order."""
-        there = self.share > 0
-        return np.flatnonzero(there.any(axis=1)), np.flatnonzero(there.any(axis=0))
 
 
 def clear(picture: Image, landmarks: Points, share: Mask) -> Image:
     """Paint the face's skin where objects are; nobody sees it but the stages, and the eye at the objects' soft edges.
+
+    Where hair hangs, nothing is painted.
 
     Args:
         picture: RGB, uint8, (H, W, 3).
@@ -102,9 +114,26 @@ def clear(picture: Image, landmarks: Points, share: Mask) -> Image:
         RGB, uint8, (H, W, 3); equal to the picture where nothing is covered.
     """
     crop = FaceCrop.of(picture, landmarks)
-    hole = crop.cut(share) > 0
-    near = cv2.dilate(hole.astype(np.uint8), _disc(AROUND * crop.width)) > 0
-    seen = (masks.face(crop.points, crop.size, 0.03, 0.0) > 0.5) & ~near
+    small, hole = crop.small, crop.cut(share) > 0
+    covered = (crop.working.reduce(hole.astype(np.float32)) > 0).astype(np.uint8)
+    near = cv2.dilate(covered, _disc(AROUND * small.width)) > 0
+    seen = (masks.face(small.points, small.size, 0.03, 0.0) > 0.5) & ~near
+    inside = hole & (masks.soft([with_forehead(crop.points)], crop.points, crop.size, BESIDE, 0.02) > 0)
+    inside &= crop.enlarge(hanging(small.points, small.size)) < 0.5
+    if not inside.any():
+        return picture
+    part = rows, columns = masks.bounds(inside.view(np.uint8), 0.0)
+    skin, result = RowEnlarger(_paint_skin(small, seen), crop.size), picture.copy()
+    target = result[crop.rows, crop.columns][part]
+    grain = _draw_grain(crop, seen, target.shape[:2])
+    for strip in list_strips(target.shape):
+        painted = skin.cut(slice(rows.start + strip.start, rows.start + strip.stop), columns) + repeat(grain[strip])
+        copy_where(round_to_levels(painted), inside[part][strip], target[strip])
+    return result
+
+
+def _paint_skin(crop: FaceCrop, seen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the colors of the skin nearby, (h, w, 3), in levels, of the pixels that are `seen`, (h, w)."""
     weight = (seen * (LEAST_SKIN + (1 - LEAST_SKIN) * crop.skin)).astype(np.float32)
     colors = crop.image.astype(np.float32)
     painted, missing = np.zeros_like(colors), np.ones((*crop.size, 1), np.float32)
@@ -115,18 +144,23 @@ def clear(picture: Image, landmarks: Points, share: Mask) -> Image:
         painted += trust * mean
         missing -= trust
     if seen.any():
-        painted += missing * np.median(crop.image[seen], axis=0) + _grain(crop, seen)
-    inside = hole & (masks.soft([with_forehead(crop.points)], crop.points, crop.size, BESIDE, 0.02) > 0)
-    return crop.paste(round_to_levels(painted), inside)
+        painted += missing * np.median(crop.image[seen], axis=0).astype(np.float32)
+    return painted
 
 
-def _grain(crop: FaceCrop, seen: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return noise, (h, w, 1), as strong as the finest detail of the skin that is seen, in 8-bit levels."""
-    gray = crop.image.astype(np.float32).mean(axis=2)
-    fine = gray - cv2.GaussianBlur(gray, (0, 0), 1.5)
-    strength = 1.48 * float(np.median(np.abs(fine[seen])))
-    noise = np.random.default_rng(GRAIN_SEED).normal(0, strength, (*crop.size, 1))
-    return noise.astype(np.float32)
+def _draw_grain(crop: FaceCrop, seen: NDArray[np.bool_], size: tuple[int, ...]) -> NDArray[np.float32]:
+    """Return noise of that size, (h, w), as strong as the finest detail of the skin, in levels.
+
+    `seen` are the pixels of the skin at the crop's working size.
+    """
+    part = crop.working.cover(masks.bounds(seen.view(np.uint8), 0.0))
+    there = crop.enlarge(seen.astype(np.float32), part) > 0.5
+    if not there.any():
+        return np.zeros(size, np.float32)
+    gray = cv2.transform(crop.image[part].astype(np.float32), np.full((1, 3), 1 / 3))
+    gray -= cv2.GaussianBlur(gray, (0, 0), 1.5)
+    strength = np.float32(1.48 * np.median(np.abs(gray[there])))
+    return strength * np.random.default_rng(GRAIN_SEED).standard_normal(size, np.float32)
 
 
 def _disc(radius: float) -> Mask:

@@ -19,7 +19,7 @@ from functions.generate.face.crop import FaceCrop
 from functions.generate.face.gaussian import blur
 from functions.generate.face.landmarks import EYES, LIPS, NOSE_BASE, NOSE_BRIDGE, with_forehead
 from functions.generate.face.light import Lab, to_lab
-from functions.generate.face.working_size import rescale
+from functions.generate.face.working_size import Part, WorkingSize, rescale, shift
 from functions.generate.occlusion import aligned_face
 from functions.generate.occlusion.network import OccluderNetwork
 from shared.faces.antialiased_warp import warp_antialiased
@@ -64,7 +64,7 @@ class Occluder:
     """What lies before one face of a picture.
 
     Attributes:
-        share: how much of each pixel it covers, 0 to 1, (h, w), in the part of the picture around the face.
+        share: how much of each pixel it covers, 0 to 1, (h, w), in a part of the picture.
         rows, columns: that part.
         hidden: the share of eyes, nose and mouth that it hides, 0 to 1; see `measure_hidden`.
         covered: the share of the face that it covers, 0 to 1.
@@ -108,9 +108,14 @@ def find_occluder(
     rough = find_objects(view.image, view.points, network, REACHING if reaching_in else BEFORE)
     if not rough.any():
         return None
-    share = _find_edges(crop, rough)
-    covered = float((share * crop.face).sum() / max(float(crop.face.sum()), 1.0))
-    return Occluder(share, crop.rows, crop.columns, measure_hidden(crop.points, share), covered)
+    share, part = _find_edges(crop, rough)
+    whole = np.zeros(crop.size, np.float32)
+    whole[part] = share
+    seen, points = crop.working.reduce(whole), crop.working.place(crop.points)
+    face = masks.face(points, crop.working.small)
+    covered = float((seen * face).sum() / max(float(face.sum()), 1.0))
+    rows, columns = shift(part, crop.rows.start, crop.columns.start)
+    return Occluder(share, rows, columns, measure_hidden(points, seen), covered)
 
 
 def find_objects(image: Image, points: Points, network: OccluderNetwork, before: float = BEFORE) -> Mask:
@@ -184,8 +189,8 @@ def measure_hidden(landmarks: Points, occluder: Mask) -> float:
     return float(np.mean(shares))
 
 
-def _find_edges(crop: FaceCrop, rough: Mask) -> Mask:
-    """Return the objects' share of each pixel of the crop, (h, w), with exact edges."""
+def _find_edges(crop: FaceCrop, rough: Mask) -> tuple[Mask, Part]:
+    """Return the objects' share of each pixel, with exact edges, in the part of the crop that they lie in."""
     factor = min(1.0, WORKING_WIDTH / crop.width)
     height, width = (max(1, round(side * factor)) for side in crop.size)
     small = to_lab(cv2.resize(crop.image, (width, height), interpolation=cv2.INTER_AREA))
@@ -194,12 +199,15 @@ def _find_edges(crop: FaceCrop, rough: Mask) -> Mask:
     share = cv2.warpAffine(rough, onto, (width, height), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
     share = _drop_neck(np.clip(share, 0, 1), small, rescale(crop.points, crop.size, (height, width)))
     fine = smooth_outline(compare_colors(small, share, across), share, across)
-    enlarged = cv2.resize(fine, crop.size[::-1], interpolation=cv2.INTER_CUBIC)
+    part = WorkingSize(crop.size, (height, width)).cover(masks.bounds(fine, 2.0))
+    enlarged = cv2.resize(fine, crop.size[::-1], interpolation=cv2.INTER_CUBIC)[part]
+    if not enlarged.size:
+        return enlarged, part
     sharp = np.clip((enlarged - TIGHT) * max(STEEPNESS, 0.7 / factor) + 0.5, 0, 1)
     soft: Mask = cv2.GaussianBlur(sharp, (0, 0), EDGE)
     soft[soft < masks.LEAST] = 0
     soft[soft > 1 - masks.LEAST] = 1
-    return soft
+    return soft, part
 
 
 def _drop_neck(share: Mask, lab: Lab, points: Points) -> Mask:
