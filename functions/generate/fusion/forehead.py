@@ -18,6 +18,7 @@ HIGHEST = 0.45  # nothing of a face is higher
 # face widths from the lower to the upper end of a strand, and above the brows to its upper end: moles and what is seen
 # of a crease are shorter, and a frown between the brows ends lower
 SHORTEST, HANGING = 0.02, 0.15
+AMONG = 0.1  # face widths to each side of a strand, within which shorter pieces are hair too
 BESIDE = 0.05  # face widths to each side of a strand that end with it
 ROOM, FADING = 0.03, 0.05  # face widths below a strand where the forehead ends, and over which it fades out
 
@@ -52,7 +53,7 @@ def _compute_mask(points: Points, lightness: Lightness) -> Mask:
     strands = np.maximum(dark, light)
     found = (strands > STRAND) & (height > LOWEST) & (height < HIGHEST)
     found &= masks.brows(points, (lightness.shape[0], lightness.shape[1])) < 0.5
-    found &= _keep_strands(found, height)
+    found &= _keep_hair(found, height, column, width)
     lowest = np.full(column.max() + 1, HIGHEST, np.float32)
     np.minimum.at(lowest, column[found], height[found].astype(np.float32))
     reach = 2 * round(BESIDE * width) + 1
@@ -62,10 +63,15 @@ def _compute_mask(points: Points, lightness: Lightness) -> Mask:
     return clear
 
 
-def _keep_strands(found: NDArray[np.bool_], height: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return the pieces of `found`, (H, W), that are as long as a strand and hang down from above.
+def _keep_hair(
+    found: NDArray[np.bool_], height: NDArray[np.float32], column: NDArray[np.int_], width: float
+) -> NDArray[np.bool_]:
+    """Return the pieces of `found`, (H, W), that are as long as a strand and hang down from above, or lie beside one.
 
-    `height` is that of each pixel above the brows, in face widths, (H, W).
+    Args:
+        found: what is darker or lighter than what lies beside it.
+        height, column: of each pixel, in face widths above the brows, and in pixels across, (H, W).
+        width: the face's width in pixels.
     """
     count, pieces = cv2.connectedComponents(found.astype(np.uint8), connectivity=8)
     lowest, highest = np.full(count, np.inf), np.full(count, -np.inf)
@@ -73,5 +79,8 @@ def _keep_strands(found: NDArray[np.bool_], height: NDArray[np.float32]) -> NDAr
     np.minimum.at(lowest, where, height[found])
     np.maximum.at(highest, where, height[found])
     strands = (highest - lowest > SHORTEST) & (highest > HANGING)
-    kept: NDArray[np.bool_] = strands[pieces]
-    return kept
+    beside = np.zeros((1, column.max() + 1), np.uint8)
+    beside[0, column[found][strands[where]]] = 1
+    beside = cv2.dilate(beside, np.ones((1, 2 * round(AMONG * width) + 1), np.uint8))
+    hair: NDArray[np.bool_] = beside[0, column] > 0
+    return hair

@@ -21,7 +21,7 @@ DARKER = (12.0, 20.0)  # lightness below that of the cheeks: up to the first it 
 LOCK = (26.0, 36.0)  # the same for hair beside the cheeks, where a face's shaded side is up to 25 darker
 FRINGE = (0.23, 0.36)  # share of hair in BAND: 0.36 for strands, 0.6 to 0.8 for a fringe, up to 0.22 without hair
 OUTLINE, PORES = 0.08, 0.008  # face widths: how wrong an outline may be; size of moles and lines that are skin
-# likeness to the face's skin up to which it is what lies behind, and from which skin: a gray wall has 0.4 beside dark one
+# likeness to the face's skin up to which it is what lies behind, and from which skin: a gray wall beside dark one: 0.4
 BACKGROUND, SURELY_SKIN = 0.25, 0.6
 # of skin in the shade: least lightness relative to the skin's, and difference of color relative to the chroma that skin
 # has there; up to the first it is like skin, from the second not
