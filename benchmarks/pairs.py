@@ -3,6 +3,7 @@
 Photos are labeled by their path as in `verification.py`; photos that check refuses are left out.
 """
 
+import random
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from tests import pictures
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp"}
 PEOPLE = ("obama", "biden", "families")  # folders with photos of known people
 TEMPLATES = "groups"
+ENLARGED = 1.25  # of the portraits that serve as templates: as large as their photos they would need no detail
 MISSING = 9.0  # stands for the distance of a face that was not found
 
 
@@ -115,6 +117,24 @@ def places(folder: Path, engine: FaceEngine) -> list[Place]:
         faces = engine.detect(picture)
         made.append(Place(name, picture, faces, faces.index(largest(faces))))
     return made
+
+
+def draw_pairs(folder: Path, engine: FaceEngine, count: int, seed: int) -> list[tuple[Someone, Place]]:
+    """Draw pairs of a person and a template from a folder that has one portrait of each person, the same for one seed.
+
+    The template is another person's portrait, ENLARGED; both show one face.
+    """
+    drawing, paths = random.Random(seed), sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    drawn: list[tuple[Someone, Place]] = []
+    while len(drawn) < count and len(paths) > 1:
+        one, other = drawing.sample(paths, 2)
+        photo = read(one)
+        picture = cv2.resize(read(other), None, fx=ENLARGED, fy=ENLARGED, interpolation=cv2.INTER_CUBIC)
+        faces, there = engine.detect(photo), engine.detect(picture)
+        if len(faces) == 1 and len(there) == 1:
+            who = Someone(one.stem, [photo], engine.embed(photo, faces[0]))
+            drawn.append((who, Place(f"{other.stem}-template", np.ascontiguousarray(picture), there, 0)))
+    return drawn
 
 
 def distance(engine: Recognizer, image: Image, face: Face | None, who: Embedding) -> float:

@@ -1,28 +1,50 @@
 """Measures how good the portraits are, for all pairs of people and templates, against what the product promises.
 
     python -m benchmarks.portraits PHOTOS_FOLDER [--people NAME...] [--templates NAME...] [--fusion-only] [--monotone]
-                                   [--engine mesh|dlib] [--judge MODEL] [--out sheet.png]
+                                   [--engine mesh|dlib] [--judge MODEL...] [--steps FIRST SECOND] [--out sheet.png]
+                                   [--keep FOLDER] [--against FOLDER]
+    python -m benchmarks.portraits PHOTOS_FOLDER --strangers PORTRAITS_FOLDER [--pairs 40] [--seed 1] ...
 
-PHOTOS_FOLDER has folders of known people (`obama`, `biden`, `families`) and of templates (`groups`). The portraits are
-made by the product's code, but every person has a LoRA that changes nothing, so that no training is measured. `--judge`
-names a second recognizer that then measures distances as well: the folder of an insightface model, or the .json file of
-`graph_recognizer`. A row has the distance to the person before, with the default knobs and with both `more_like_me`
-knobs at 1.0; the sharpness of the face and the grain of its skin as shares of the template's; and what is wrong. The
+PHOTOS_FOLDER has folders of known people (`obama`, `biden`, `families`) and of templates (`groups`). With
+`--strangers`, people and templates are drawn from a folder that has one portrait of each person instead. The portraits
+are made by the product's code, but every person has a LoRA that changes nothing, so that no training is measured.
+`--steps` are those of the diffusions, if not the product's. `--judge` names other recognizers that measure distances as
+well: the folder of an insightface model, the .json file of `graph_recognizer`, or the .onnx file of `arcface`. A row
+has the distance to the person before, with the default knobs and with both `more_like_me` knobs at 1.0, by each
+recognizer; the sharpness of the face and the grain of its skin as shares of the template's; and what is wrong. The
 means are also given over the pairs of which neither person nor template served to choose the numbers of the fusion.
+
+`--keep` names a folder for the portraits. Those that lie there are measured and not made again, so a run that was ended
+goes on where it was. `--against` names a folder that a run of another tree has kept: its portraits are measured too,
+and each mean stands beside theirs, with the mean difference, its standard error, and how many pairs are nearer.
 """
 
 import argparse
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise, product
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from benchmarks.arcface import ArcFace
 from benchmarks.graph_recognizer import GraphRecognizer
-from benchmarks.pairs import Figures, Place, Recognizer, Someone, distance, measure_portrait, people, places, there
+from benchmarks.pairs import (
+    Figures,
+    Place,
+    Recognizer,
+    Someone,
+    distance,
+    draw_pairs,
+    measure_portrait,
+    people,
+    places,
+    read,
+    there,
+)
 from functions.generate import portrait
 from functions.generate.models import GenerateModels
 from shared.errors import RequestError
@@ -54,6 +76,7 @@ SAME_ALREADY = 0.5  # distance below which the template shows the person already
 CELL = 224  # side of a face on the sheet in pixels
 NOISE = 0.01  # change of distance that rounding landmarks to whole pixels may cause
 MOST = {"more_like_me_before": 1.0, "more_like_me": 1.0}
+KNOBS: dict[str, dict[str, object]] = {"default": {}, "most": dict(MOST)}
 FUSIONS_ONLY: dict[str, object] = {
     "first_denoising_strength": 0.0,
     "second_denoising_strength": 0.0,
@@ -85,9 +108,11 @@ class Remembering:
 class Bench:
     """Makes portraits with the product's code; objects are in memory, and every person has a trained model."""
 
-    def __init__(self, engine: FaceEngine, some: list[Someone], templates: list[Place], fusion_only: bool) -> None:
+    def __init__(
+        self, engine: FaceEngine, some: list[Someone], templates: list[Place], always: Mapping[str, object]
+    ) -> None:
         settings = Settings()
-        self.engine, self.fusion_only = engine, fusion_only
+        self.engine, self._always = engine, always
         self.models = GenerateModels(settings, engine, diffusion.load_model(settings.model))
         self.objects = {place.key: _png(place.picture) for place in templates}
         with tempfile.TemporaryDirectory() as folder:
@@ -96,11 +121,11 @@ class Bench:
             self.objects |= make_trained_user(who.name, who.photos, engine, unchanged, self.models.base_model)
 
     def make(self, who: Someone, place: Place, asked: Mapping[str, object]) -> Image:
-        """Make one portrait with the given knobs and the defaults for the others; RequestError if it is refused."""
+        """Make one portrait with the given knobs, and those that are always given; RequestError if it is refused."""
         workspace = FakeWorkspace(self.objects)
         knobs: dict[str, object] = {"seed": 1, "image_format": "png"}
         knobs["user_id"] = [who.name if index == place.index else "none" for index in range(len(place.faces))]
-        knobs |= {**asked, **FUSIONS_ONLY} if self.fusion_only else asked
+        knobs |= {**asked, **self._always}
         body = {"request_id": "bench", "template_image": place.key, "configure": knobs}
         key = str(portrait.make_portrait(body, workspace, self.models).data["image_key"])
         made = np.asarray(cv2.imdecode(np.frombuffer(workspace.objects[key], np.uint8), cv2.IMREAD_COLOR))
@@ -111,8 +136,10 @@ class Judge:
     """Measures distances with a second recognizer, on the faces that the first engine finds."""
 
     def __init__(self, model: str, engine: FaceEngine) -> None:
+        self.name = Path(model).stem
         self._second = load_second_recognizer(model)
         self._engine = engine
+        self._people: dict[str, Embedding] = {}
         self.same_person = self._second.same_person
 
     def person(self, who: Someone) -> Embedding:
@@ -123,22 +150,94 @@ class Judge:
         unit: Embedding = mean / np.linalg.norm(mean)
         return unit
 
-    def distance(self, image: Image, place: Place, person: Embedding) -> float:
+    def distance(self, image: Image, place: Place, who: Someone) -> float:
         """Return the distance to the person of the face in the template's place."""
-        return distance(self._second, image, there(self._engine.detect(image), place.face), person)
+        if who.name not in self._people:
+            self._people[who.name] = self.person(who)
+        return distance(self._second, image, there(self._engine.detect(image), place.face), self._people[who.name])
 
 
 def load_second_recognizer(model: str) -> Recognizer:
-    """Load the recognizer of a graph model's .json file or of an insightface model's folder."""
+    """Load the recognizer of a graph model's .json file, of an .onnx file, or of an insightface model's folder."""
     if model.endswith(".json"):
         return GraphRecognizer(Path(model))
+    if model.endswith(".onnx"):
+        return ArcFace(Path(model))
     from shared.faces.insightface import InsightfaceEngine
 
     return InsightfaceEngine(FaceSettings(engine="insightface", model=model, provider="cpu"))
 
 
-Row = tuple[Someone, Place, float, Figures, Figures, list[float]]
-"""Person, template, distance before, figures by default and at 1.0, and the judge's distances, if there is a judge."""
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A portrait's figures, and its distances by all recognizers, the engine's first."""
+
+    figures: Figures
+    distances: list[float]
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """What was measured of a pair.
+
+    Attributes:
+        who, place: the person and the template.
+        before: distances of the template's own face by all recognizers.
+        made: the portrait by each of KNOBS.
+        against: the other tree's; empty if there is none.
+    """
+
+    who: Someone
+    place: Place
+    before: list[float]
+    made: dict[str, Measured]
+    against: dict[str, Measured]
+
+
+class Meter:
+    """Measures portraits by the engine and by the judges."""
+
+    def __init__(self, engine: FaceEngine, judges: Sequence[Judge]) -> None:
+        self._engine, self._judges = engine, judges
+        self.recognizers = {engine.name: RECOGNIZED} | {judge.name: judge.same_person for judge in judges}
+
+    def measure_template(self, who: Someone, place: Place) -> list[float]:
+        """Return the distances of the template's face to the person."""
+        own = distance(self._engine, place.picture, place.face, who.embedding)
+        return [own, *(judge.distance(place.picture, place, who) for judge in self._judges)]
+
+    def measure(self, who: Someone, place: Place, image: Image) -> Measured:
+        """Measure one portrait."""
+        figures = measure_portrait(self._engine, place, image, who)
+        return Measured(figures, [figures.distance, *(judge.distance(image, place, who) for judge in self._judges)])
+
+
+class Kept:
+    """Portraits in a folder, by knobs, person and template.
+
+    Args:
+        folder: None keeps nothing.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+
+    def read(self, knobs: str, who: Someone, place: Place) -> Image | None:
+        """Return the portrait, RGB, uint8, (H, W, 3); None if it is not there."""
+        path = self._path(knobs, who, place)
+        return read(path) if path is not None and path.exists() else None
+
+    def write(self, knobs: str, who: Someone, place: Place, image: Image) -> None:
+        """Keep the portrait; a run that is ended meanwhile leaves no half of it."""
+        path = self._path(knobs, who, place)
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_suffix(".part")
+            part.write_bytes(_png(image))
+            part.replace(path)
+
+    def _path(self, knobs: str, who: Someone, place: Place) -> Path | None:
+        return None if self._folder is None else self._folder / knobs / f"{who.name}--{place.name}.png"
 
 
 def main() -> int:
@@ -147,103 +246,153 @@ def main() -> int:
     parser.add_argument("photos", type=Path)
     parser.add_argument("--people", nargs="*")
     parser.add_argument("--templates", nargs="*")
+    parser.add_argument("--strangers", type=Path, help="folder with one portrait of each person")
+    parser.add_argument("--pairs", type=int, default=40, help="to draw from it")
+    parser.add_argument("--seed", type=int, default=1, help="of the drawing")
     parser.add_argument("--fusion-only", action="store_true", help="without diffusions and finishing")
+    parser.add_argument("--steps", type=int, nargs=2, metavar=("FIRST", "SECOND"), help="of the diffusions")
     parser.add_argument("--monotone", action="store_true", help="also fuse every pair at five values of the knobs")
     parser.add_argument("--engine", choices=["mesh", "dlib"], default="mesh", help="finds faces and measures distances")
-    parser.add_argument("--judge", help="folder of an insightface model, or faceres.json")
+    parser.add_argument("--judge", nargs="*", default=[], help="folder of an insightface model, faceres.json, or .onnx")
+    parser.add_argument("--keep", type=Path, help="folder for the portraits; those in it are not made again")
+    parser.add_argument("--against", type=Path, help="such a folder of another tree")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     if not arguments.photos.is_dir():
         sys.exit(f"skipped: no folder {arguments.photos}")
     engine = Remembering(load_engine(FaceSettings(engine=arguments.engine)))
+    pairs = list_pairs(arguments, engine)
+    some, templates = (list(dict.fromkeys(column)) for column in zip(*pairs, strict=True))
+    always: dict[str, object] = dict(FUSIONS_ONLY) if arguments.fusion_only else {}
+    if arguments.steps:
+        always |= dict(zip(("first_diffusion_steps", "second_diffusion_steps"), arguments.steps, strict=True))
+    bench = Bench(engine, some, templates, always)
+    meter = Meter(engine, [Judge(model, engine) for model in arguments.judge])
+    rows, cells = make_portraits(bench, pairs, meter, Kept(arguments.keep), Kept(arguments.against))
+    if rows:
+        summary(rows, meter)
+    if arguments.monotone:
+        monotony(bench, rows)
+    if arguments.out and cells:
+        sheet(cells, [] if arguments.strangers else [who.name for who in some], arguments.out)
+    return 0
+
+
+def list_pairs(arguments: argparse.Namespace, engine: FaceEngine) -> list[tuple[Someone, Place]]:
+    """Return the pairs of person and template that the arguments ask for."""
+    if arguments.strangers:
+        return draw_pairs(arguments.strangers, engine, arguments.pairs, arguments.seed)
     some = [one for one in people(arguments.photos, engine) if not arguments.people or one.name in arguments.people]
     templates = [
         one for one in places(arguments.photos, engine) if not arguments.templates or one.name in arguments.templates
     ]
-    bench = Bench(engine, some, templates, arguments.fusion_only)
-    judge = Judge(arguments.judge, engine) if arguments.judge else None
-    rows, cells = make_portraits(bench, some, templates, judge)
-    if rows:
-        summary(rows, judge)
-    if arguments.monotone:
-        monotony(bench, rows)
-    if arguments.out and cells:
-        sheet(cells, [who.name for who in some], arguments.out)
-    return 0
+    return [(who, place) for place, who in product(templates, some)]
 
 
 def make_portraits(
-    bench: Bench, some: list[Someone], templates: list[Place], judge: Judge | None
+    bench: Bench, pairs: list[tuple[Someone, Place]], meter: Meter, kept: Kept, others: Kept
 ) -> tuple[list[Row], dict[str, list[Image]]]:
-    """Portray everybody in every template; print each row, and return the rows and the faces for the sheet."""
-    print(
-        f"{'person':<18}{'template':<18}{'before':>8}{'default':>8}{'1.0':>7}  sharp grain  judge: before default 1.0"
-    )
+    """Make each pair's portraits that are not kept yet; print each row, and return the rows and faces for the sheet."""
+    print("person            template          by each recognizer: before default most;  sharp grain")
     rows: list[Row] = []
     cells: dict[str, list[Image]] = {}
-    opinions = {who.name: judge.person(who) for who in some} if judge else {}
-    for place, who in product(templates, some):
-        before = distance(bench.engine, place.picture, place.face, who.embedding)
-        if before < SAME_ALREADY:
-            cells.setdefault(place.name, [close(place.picture, place)]).append(np.zeros((CELL, 2 * CELL, 3), np.uint8))
+    for who, place in pairs:
+        faces = cells.setdefault(place.name, [close(place.picture, place)])
+        before = meter.measure_template(who, place)
+        if before[0] < SAME_ALREADY:
+            faces.append(np.zeros((CELL, 2 * CELL, 3), np.uint8))
             continue
         try:
-            made = [bench.make(who, place, knobs) for knobs in ({}, MOST)]
+            made = {name: make_once(bench, who, place, name, kept) for name in KNOBS}
         except RequestError as error:
             print(f"{who.name:<18}{place.name:<18}refused: {error.message}")
             continue
-        figures = [measure_portrait(bench.engine, place, image, who) for image in made]
-        seen = [judge.distance(image, place, opinions[who.name]) for image in (place.picture, *made)] if judge else []
-        rows.append((who, place, before, figures[0], figures[1], seen))
+        theirs = {name: image for name in KNOBS if (image := others.read(name, who, place)) is not None}
+        measured, against = (
+            {name: meter.measure(who, place, image) for name, image in images.items()} for images in (made, theirs)
+        )
+        rows.append(Row(who, place, before, measured, against))
         print(line(rows[-1]), flush=True)
-        faces = np.hstack([close(image, place) for image in made])
-        cells.setdefault(place.name, [close(place.picture, place)]).append(faces)
+        faces.append(np.hstack([close(image, place) for image in made.values()]))
     return rows, cells
+
+
+def make_once(bench: Bench, who: Someone, place: Place, name: str, kept: Kept) -> Image:
+    """Return the kept portrait with these of KNOBS, or make it and keep it; RequestError if it is refused."""
+    image = kept.read(name, who, place)
+    if image is None:
+        image = bench.make(who, place, KNOBS[name])
+        kept.write(name, who, place, image)
+    return image
 
 
 def line(row: Row) -> str:
     """Format a row of the table."""
-    who, place, before, default, most, seen = row
+    default, most = (row.made[name].figures for name in KNOBS)
     wrong = [] if default.found and most.found else ["no face"]
     wrong += [] if default.identical and most.identical else ["differs outside"]
     wrong += ["soft"] if default.sharpness < PROMISED_SHARPNESS else []
     wrong += ["far"] if max(default.distance, most.distance) >= RECOGNIZED else []
-    text = f"{who.name:<18}{place.name:<18}{before:>8.3f}{default.distance:>8.3f}{most.distance:>7.3f}"
-    text += f"  {default.sharpness:5.2f} {default.grain:5.2f}  " + " ".join(f"{value:.3f}" for value in seen)
-    return text + "  " + ", ".join(wrong)
+    by_recognizer = zip(row.before, *(row.made[name].distances for name in KNOBS), strict=True)
+    text = "; ".join(" ".join(f"{value:.3f}" for value in values) for values in by_recognizer)
+    return f"{row.who.name:<18}{row.place.name:<18}{text};  {default.sharpness:.2f} {default.grain:.2f}  " + ", ".join(
+        wrong
+    )
 
 
-def summary(rows: list[Row], judge: Judge | None) -> None:
+def summary(rows: list[Row], meter: Meter) -> None:
     """Print the figures next to what is promised, over all pairs and over those that were not tuned on."""
-    print_likeness("all pairs", rows, judge)
-    held_out = [row for row in rows if not {row[0].name, row[1].name} & TUNED_ON]
+    print_likeness("all pairs", rows, meter)
+    held_out = [row for row in rows if not {row.who.name, row.place.name} & TUNED_ON]
     if held_out and len(held_out) < len(rows):
-        print_likeness("held out", held_out, judge)
-    sharp = np.array([row[3].sharpness for row in rows])
-    found = all(row[3].found and row[4].found for row in rows)
-    identical = all(row[3].identical and row[4].identical for row in rows)
-    soft = np.sum(sharp < PROMISED_SHARPNESS)
-    print(f"sharpness: least {sharp.min():.2f} (>= {PROMISED_SHARPNESS}), below in {soft}")
-    print(f"face detected in all: {found}; pixels outside identical: {identical}")
-
-
-def print_likeness(title: str, rows: list[Row], judge: Judge | None) -> None:
-    """Print the mean distances of these pairs and how many portraits are recognized."""
-    default, most = (
-        np.array([figures.distance for figures in column]) for column in zip(*(row[3:5] for row in rows), strict=True)
-    )
-    shares = np.mean(default < RECOGNIZED), np.mean(most < RECOGNIZED)
-    print(f"{title}: {len(rows)}; mean distance before {np.mean([row[2] for row in rows]):.3f}")
-    print(f"  default knobs: mean {default.mean():.3f}, recognized {shares[0]:.1%} (>= {PROMISED_SHARE:.0%})")
+        print_likeness("held out", held_out, meter)
+    print_pictures("now", [row.made for row in rows])
+    if any(row.against for row in rows):
+        print_pictures("against", [row.against for row in rows if row.against])
     print(
-        f"  both 1.0: mean {most.mean():.3f} (<= {PROMISED_MEAN}), worst {most.max():.3f} (< {RECOGNIZED}), "
-        f"recognized {shares[1]:.1%} (>= {PROMISED_SHARE_OF_MOST:.0%})"
+        f"promised: {PROMISED_SHARE:.0%} recognized with the default knobs; both 1.0: mean {PROMISED_MEAN}, "
+        f"{PROMISED_SHARE_OF_MOST:.0%} below {RECOGNIZED}; sharpness from {PROMISED_SHARPNESS}"
     )
-    if judge:
-        opinions = np.array([row[5] for row in rows])
-        accepted = ", ".join(f"{share:.0%}" for share in (opinions < judge.same_person).mean(axis=0))
-        means = ", ".join(f"{mean:.3f}" for mean in opinions.mean(axis=0))
-        print(f"  judge, before, default, 1.0: means {means}; below {judge.same_person}: {accepted}")
+
+
+def print_likeness(title: str, rows: list[Row], meter: Meter) -> None:
+    """Print the mean distances of these pairs by each recognizer, and how many portraits it recognizes."""
+    print(f"{title}: {len(rows)}")
+    for place, (recognizer, same) in enumerate(meter.recognizers.items()):
+        before = np.mean([row.before[place] for row in rows])
+        print(f"  {recognizer} (same person below {same}), before: mean {before:.3f}")
+        for name in KNOBS:
+            own = np.array([row.made[name].distances[place] for row in rows])
+            text = f"mean {own.mean():.3f}, worst {own.max():.3f}, recognized {np.mean(own < same):.1%}"
+            both = [row for row in rows if name in row.against]
+            if both:
+                now, then = (
+                    np.array([one[name].distances[place] for one in column])
+                    for column in zip(*((row.made, row.against) for row in both), strict=True)
+                )
+                change = now - then
+                error = change.std() / np.sqrt(len(change))
+                text += (
+                    f"; against mean {then.mean():.3f}, worst {then.max():.3f}, recognized {np.mean(then < same):.1%}"
+                )
+                text += f": {change.mean():+.4f} ± {error:.4f}, nearer {np.sum(change < 0)} of {len(change)}"
+            print(f"    {name}: {text}")
+
+
+def print_pictures(title: str, portraits: list[dict[str, Measured]]) -> None:
+    """Print how sharp these portraits are, and what is wrong with them."""
+    for name in KNOBS:
+        figures = [one[name].figures for one in portraits if name in one]
+        sharp = np.array([one.sharpness for one in figures])
+        lost, changed = (
+            sum(not flag for flag in flags)
+            for flags in zip(*((one.found, one.identical) for one in figures), strict=True)
+        )
+        print(
+            f"{title}, {name}: sharpness mean {sharp.mean():.2f}, least {sharp.min():.2f}, "
+            f"below {PROMISED_SHARPNESS} in {np.sum(sharp < PROMISED_SHARPNESS)} of {len(figures)}; "
+            f"no face in {lost}; pixels outside differ in {changed}"
+        )
 
 
 def monotony(bench: Bench, rows: list[Row]) -> None:
@@ -259,7 +408,7 @@ def monotony(bench: Bench, rows: list[Row]) -> None:
 
 def stepwise(bench: Bench, row: Row, title: str, knobs: Sequence[str]) -> list[float]:
     """Print and return the distances of one pair at all DEGREES of these knobs, with the others off."""
-    who, place, *_ = row
+    who, place = row.who, row.place
     off = dict.fromkeys(("more_like_me_before", "more_like_me"), 0.0)
     images = [bench.make(who, place, off | dict.fromkeys(knobs, degree) | FUSIONS_ONLY) for degree in DEGREES]
     distances = [measure_portrait(bench.engine, place, image, who).distance for image in images]
@@ -271,8 +420,8 @@ def stepwise(bench: Bench, row: Row, title: str, knobs: Sequence[str]) -> list[f
 
 
 def sheet(cells: dict[str, list[Image]], names: list[str], path: Path) -> None:
-    """Write the sheet: a row per template with its face, then everybody's portraits by default and at 1.0."""
-    width = CELL * (1 + 2 * len(names))
+    """Write the sheet: a row per template with its face, then its portraits by default and at 1.0, below the names."""
+    width = CELL * max(1 + 2 * len(names), *(2 * len(row) - 1 for row in cells.values()))
     rows = [np.zeros((24, width, 3), np.uint8)]
     for index, name in enumerate(names):
         cv2.putText(rows[0], name, (CELL * (1 + 2 * index) + 4, 17), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1)

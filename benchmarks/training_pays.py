@@ -8,8 +8,7 @@
 Each FOLDER has two or more photos of one person and names them. Every third photo is set aside, of two the second:
 portraits are compared with those alone. The others are trained on, with mirrored and brightened copies up to 8, because
 a training wants that many, and are the references of the fusion, as they are. Templates are those of `pairs.py`. FILE
-is the recognizer of `graph_recognizer.py` (faceres.json), or an ONNX network that makes a vector of an aligned face of
-112 pixels, (1, 3, 112, 112), BGR from -1 to 1, as those of ArcFace do.
+is the recognizer of `graph_recognizer.py` (faceres.json), or an ONNX network as `arcface.py` takes.
 
 Every portrait is made twice with the same noise: with the person's LoRA, and with none. OUT keeps the LoRAs and a line
 for each portrait; a run that was ended goes on where it was, and `--until` ends it at a time of the day. The tables
@@ -32,11 +31,9 @@ from typing import Any, Protocol
 
 import cv2
 import numpy as np
-import onnxruntime
 import safetensors.torch
-from insightface.utils.face_align import arcface_dst
-from skimage.transform import SimilarityTransform
 
+from benchmarks.arcface import ArcFace
 from benchmarks.graph_recognizer import GraphRecognizer
 from benchmarks.pairs import SUFFIXES, Place, Someone, distance, measure_portrait, places, read, there
 from benchmarks.portraits import Remembering, close
@@ -53,7 +50,6 @@ from shared.contract import keys
 from shared.errors import RequestError
 from shared.faces import Face, FaceEngine
 from shared.faces.base import largest
-from shared.faces.five_points import five_points
 from shared.faces.loading import load_engine
 from shared.imaging.array_types import Embedding, Image
 from shared.models import diffusion
@@ -66,7 +62,6 @@ from tests.trained_users import lora, make_trained_user
 TEMPLATES = ("detection1", "detection2", "two_people", "obama_and_biden", "collins", "hopper")
 PHOTOS = 8  # of a training, of which one is held out
 SEEDS = (1, 2, 3)
-SIDE = 112  # of what the judge sees of a face, in pixels
 SAME_ALREADY = 0.45  # cosine of an ArcFace network from which a template shows the person already
 CHOSEN, NONE = "chosen", "none"
 SETTINGS: dict[str, dict[str, object]] = {
@@ -112,26 +107,6 @@ class Recognizer(Protocol):
     def embed(self, image: Image, face: Face) -> Embedding:
         """Return the face's vector, of unit length."""
         ...
-
-
-class ArcFace:
-    """An ONNX network of the kind that ArcFace trains."""
-
-    def __init__(self, file: Path) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-
-    def embed(self, image: Image, face: Face) -> Embedding:
-        """Return the face's vector, of unit length."""
-        points = five_points(face.landmarks).astype(np.float32)
-        scale = SIDE / 3 / np.linalg.norm(points[0] - points[1])  # the eyes are a third of the side apart
-        smooth = cv2.GaussianBlur(image, (0, 0), 0.4 / float(scale)) if scale < 0.7 else image
-        matrix = SimilarityTransform.from_estimate(points, arcface_dst).params[:2]
-        chip = cv2.warpAffine(smooth, matrix, (SIDE, SIDE))[..., ::-1].astype(np.float32) / 127.5 - 1
-        (vector,) = self._session.run(None, {self._session.get_inputs()[0].name: chip.transpose(2, 0, 1)[None].copy()})
-        unit: Embedding = vector[0] / np.linalg.norm(vector[0])
-        return unit
 
 
 class Judge:

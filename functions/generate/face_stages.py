@@ -24,14 +24,14 @@ from functions.generate.diffusion.inpaint_region import InpaintRegion
 from functions.generate.face import masks
 from functions.generate.face.landmarks import face_width
 from functions.generate.face_job import FaceJob
-from functions.generate.fusion.blend_weights import BlendWeights
+from functions.generate.fusion.blend_weights import BlendWeights, measure_precedence
 from functions.generate.models import GenerateModels
 from functions.generate.request import GenerateConfigure
 from functions.generate.retouching.color_balance import balance_color
 from functions.generate.retouching.makeup import transfer_makeup
 from functions.generate.retouching.restoration import restore_face
 from functions.generate.retouching.sharpen import sharpen
-from functions.generate.retouching.skin_retouching import retouch_skin
+from functions.generate.retouching.skin_retouching import EVENING, retouch_skin
 from functions.generate.stages import Advance, Stage
 from shared.errors import PictureFailed
 from shared.imaging.array_types import Mask
@@ -134,8 +134,8 @@ def balance_middle(job: FaceJob) -> None:
 
 
 def balance_last(job: FaceJob) -> None:
-    """Do the second color balance, on the skin only."""
-    _balance(job, skin_only=True)
+    """Do the second color balance, on the skin only; where the person comes first, contrasts stay theirs."""
+    _balance(job, skin_only=True, contrast=1 - _precedence(job))
 
 
 def make_up(job: FaceJob) -> None:
@@ -145,8 +145,9 @@ def make_up(job: FaceJob) -> None:
 
 
 def retouch(job: FaceJob) -> None:
-    """Smooth the skin."""
-    job.image = retouch_skin(job.image, job.landmarks, job.editable, job.frames)
+    """Smooth the skin; where the person comes first, only its spots."""
+    evening = EVENING * (1 - _precedence(job))
+    job.image = retouch_skin(job.image, job.landmarks, job.editable, job.frames, evening)
 
 
 def fix_photo(jobs: Sequence[FaceJob], models: GenerateModels, advance: Advance) -> None:
@@ -177,6 +178,14 @@ def _fuse(job: FaceJob, degree: float, rough: bool = False) -> None:
     )
     job.image, job.landmarks, job.frames = fused.image, fused.landmarks, fused.frames
     job.mesh, job.hair = fused.mesh, fused.hair
+
+
+def _precedence(job: FaceJob) -> float:
+    """Return how far the person comes before the blend, 0 to 1, by the last fusion."""
+    configure = job.configure
+    if configure.fuses_after:
+        return measure_precedence(configure.more_like_me)
+    return measure_precedence(configure.more_like_me_before) if configure.fuses_before else 0.0
 
 
 def _region_of(job: FaceJob, region: Mask, seed: int, models: GenerateModels) -> InpaintRegion:
@@ -211,5 +220,5 @@ def _picture_failed(error: DiffusionFailed, jobs: Sequence[FaceJob]) -> PictureF
     return PictureFailed(f"the diffusion produced no picture of {names}: {error}", whose[0].field)
 
 
-def _balance(job: FaceJob, skin_only: bool) -> None:
-    job.image = balance_color(job.image, job.landmarks, job.original, job.editable, skin_only)
+def _balance(job: FaceJob, skin_only: bool, contrast: float = 1.0) -> None:
+    job.image = balance_color(job.image, job.landmarks, job.original, job.editable, skin_only, contrast)

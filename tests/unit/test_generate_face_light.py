@@ -43,19 +43,36 @@ def made(template, person):
     return fuse(template.image, template.landmarks, person, 1.0, mesh=template.mesh)
 
 
-def test_along_the_jaw_the_face_has_the_templates_light_and_color(template, made):
-    apart = np.abs(colors(made.image, made.landmarks, 0.05) - colors(template.image, template.landmarks, 0.05))
-    assert np.all(apart.mean(axis=0) < [3.6, 1.8, 1.2])  # 4.8, 2.2, 1.6 if the border is matched as loosely as the rest
+@pytest.fixture(scope="module")
+def usual(template, person):
+    """By the default degree."""
+    return fuse(template.image, template.landmarks, person, 0.5, mesh=template.mesh)
 
 
-def test_the_chin_turns_away_from_the_light_as_the_templates_does(template, made):
+def differ(view, template):
+    apart = np.abs(colors(view.image, view.landmarks, 0.05) - colors(template.image, template.landmarks, 0.05))
+    return apart.mean(axis=0)
+
+
+def test_along_the_jaw_the_face_has_the_templates_light_and_color(template, usual):
+    # 6.7, 2.5, 1.8 if the border is matched as loosely as the rest
+    assert np.all(differ(usual, template) < [4.2, 1.8, 1.2])
+
+
+def test_who_comes_first_keeps_their_own_shading_along_the_jaw(template, usual, made):
+    assert differ(made, template)[0] > 1.3 * differ(usual, template)[0]
+
+
+def test_the_chin_turns_away_from_the_light_as_the_templates_does(template, made, usual):
     """A chin that stays lit to its end meets the shade below it as a dark line across the neck."""
 
     def fall(view):
         inner, outer = (colors(view.image, view.landmarks, inwards)[3:6, 0].mean() for inwards in (0.12, 0.05))
         return inner - outer
 
-    assert fall(made) > 0.6 * fall(template)
+    # 0.39 if the border is matched as loosely as the rest
+    assert fall(usual) > 0.5 * fall(template)
+    assert fall(made) > 0.45 * fall(template)
 
 
 def test_a_light_person_is_as_dark_as_a_dark_template(template, person):

@@ -148,7 +148,8 @@ def test_a_persons_beard_comes_along_whole_and_by_degree(woman, man):
         lightness(fuse(woman.image, woman.landmarks, person, degree).image, chin) for degree in (0.0, 0.25, 0.5, 1.0)
     ]
     bare = lightness(fuse(woman.image, woman.landmarks, man, 1.0).image, chin)
-    assert all(later < earlier + 0.5 for earlier, later in pairwise(dark))  # grain moves it by a quarter
+    # grain moves it by a quarter, and the person's own light along the border by half
+    assert all(later < earlier + 1 for earlier, later in pairwise(dark))
     assert dark[-1] < bare - 8
 
 

@@ -131,6 +131,11 @@ class TestRetouching:
         assert not changed[np.logical_or.reduce(protected)].any()
         assert not changed[outside].any()
 
+    def test_without_evening_only_spots_go(self, subject):
+        bare = skin_retouching.retouch_skin(subject.image, subject.landmarks, subject.free, subject.no_frames, 0.0)
+        changed = apart(bare, subject.image)
+        assert 0 < changed.mean() < 0.6 * apart(subject.retouched(), subject.image).mean()
+
     def test_blotches_go_and_pores_stay(self, subject):
         before, after = lightness(subject.image), lightness(subject.retouched())
         lab, points = light.to_lab(subject.image), subject.landmarks

@@ -102,7 +102,14 @@ def test_the_share_of_the_person_rises_with_the_degree_from_nothing_to_all():
         assert values[0] == 0
         assert values[-1] == 1
         assert all(a < b for a, b in pairwise(values))
-    assert all(a.margin > b.margin for a, b in pairwise(shares))
+    assert all(a.reaching <= b.reaching and a.closeness >= b.closeness for a, b in pairwise(shares))
+
+
+def test_above_the_default_degree_the_border_gives_way_to_the_person():
+    default, halfway, most = (BlendWeights.of(degree) for degree in (0.5, 0.75, 1.0))
+    assert default.closeness == 1
+    assert default.reaching < halfway.reaching < most.reaching
+    assert default.closeness > halfway.closeness > most.closeness > 0
 
 
 def whites(image, landmarks):

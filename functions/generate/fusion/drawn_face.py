@@ -57,7 +57,7 @@ def compose(crop: FaceCrop, drawn: DrawnFace, original: FaceCrop, shares: BlendW
         RGB, uint8, (H, W, 3); equal to the crop where the share is 0.
     """
     small, kept = crop.small, original.small
-    outline = small.outline(shares.margin, LOWERED)
+    outline = small.outline(-shares.reaching, LOWERED)
     hair = np.zeros(small.size, np.float32) if drawn.hair is None else drawn.hair
     features = masks.features(small.points, small.size)
     weight = shares.skin + (shares.features - shares.skin) * features

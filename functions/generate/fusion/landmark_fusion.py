@@ -282,6 +282,7 @@ def _blend(
         small.lab,
         skin_drawn * (1 - hairy),
         small.skin_likeness * (1 - beards.template * bristly_base),
+        shares.closeness,
     )
     tone = original.palette.tone(palette)
     relighting = Relighting.of(drawn, small, skin, skin_base, whites, tone, hairy, border)

@@ -107,18 +107,21 @@ def _find_inside(points: Points, base: Lab, skin_base: Mask) -> Mask:
     return within
 
 
-def find_border(points: Points, drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask) -> Border:
+def find_border(
+    points: Points, drawn: Lab, base: Lab, skin_drawn: Mask, skin_base: Mask, closeness: float = 1.0
+) -> Border:
     """Return where the face ends at cheeks and jaw, and the skin there, for matching its light.
 
     Args:
         points: the face's landmarks, (68, 2), in pixels of the canvas.
         drawn, base: the person's and the template's face on the canvas, LAB, (H, W, 3).
         skin_drawn, skin_base: how much each of their pixels looks like the skin of its face, (H, W).
+        closeness: how closely the light is to be matched there, 0 to 1; with 0 it is as in the middle of the face.
     """
     size = skin_base.shape[0], skin_base.shape[1]
     brows, chin = points[BROWS].mean(axis=0), points[CHIN]
     above = points[BROWS] + (brows - chin)  # hair and hats shade a forehead, and are no border
-    near = 1 - masks.face(points, size, BORDER, BORDER / 3, above)
+    near = closeness * (1 - masks.face(points, size, BORDER, BORDER / 3, above))
     inside = masks.face(points, size, 0.0, 0.01, above) * (1 - masks.features(points, size))
     skins = (inside * np.maximum(skin, _shaded(lab, skin)) for lab, skin in ((drawn, skin_drawn), (base, skin_base)))
     return Border(near, *skins)
@@ -192,7 +195,8 @@ def _strange(drawn: Lab, skin_drawn: Mask, face: Mask, width: float) -> Mask:
     skin = drawn[(skin_drawn > 0.5) & (face > 0.5)]
     if len(skin) == 0:
         return np.zeros(face.shape, np.float32)
-    away = np.linalg.norm(drawn[..., 1:] - np.median(skin[:, 1:], axis=0), axis=-1)
+    a, b = np.median(skin[:, 1:], axis=0)
+    away = cv2.magnitude(drawn[..., 1] - a, drawn[..., 2] - b)
     found = np.clip((away - STRANGE[0]) / (STRANGE[1] - STRANGE[0]), 0, 1).astype(np.float32)
     found = cv2.morphologyEx(found, cv2.MORPH_OPEN, _disc(0.01 * width))  # removes specks
     strange: Mask = cv2.GaussianBlur(cv2.dilate(found, _disc(HAIR_MARGIN * width)), (0, 0), HAIR_SOFTNESS * width)

@@ -128,8 +128,8 @@ def _eyeballs(base: FaceCrop) -> Mask:
 
 def _measure_paleness(low: light.LowLight, skin: Mask) -> float:
     """Return how surely the light makes the drawn skin paler, 0 to 1."""
-    weight = skin[..., None] / max(float(skin.sum()), 1.0)
-    change, level = ((low[..., planes] * weight).sum(axis=(0, 1)) for planes in (slice(1, 3), slice(4, 6)))
+    mean = skin.ravel() @ low.reshape(skin.size, -1) / max(float(skin.sum()), 1.0)
+    change, level = mean[1:3], mean[4:6]
     relative = float(change @ level) / max(float(level @ level), 1.0)
     return float(np.clip((relative - PALER[0]) / (PALER[1] - PALER[0]), 0, 1))
 

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from functions.generate.face import light, masks
+from functions.generate.face import masks
 from functions.generate.face.color_change import fit_change
 from functions.generate.face.crop import FaceCrop
 from functions.generate.face.strips import RowEnlarger, list_patches
@@ -13,7 +13,9 @@ SHIFT_LIMIT = np.array([14.0, 10.0, 10.0], np.float32)  # LAB; small, since the 
 CONTRAST = (0.92, 1.08)  # bounds of the factor on the spread of the lightness
 
 
-def balance_color(image: Image, landmarks: Points, template: FaceCrop, editable: Mask, skin_only: bool) -> Image:
+def balance_color(
+    image: Image, landmarks: Points, template: FaceCrop, editable: Mask, skin_only: bool, contrast: float = 1.0
+) -> Image:
     """Give a face the mean color and the contrast of the template's skin, within bounds.
 
     Args:
@@ -22,6 +24,7 @@ def balance_color(image: Image, landmarks: Points, template: FaceCrop, editable:
         template: the template's face.
         editable: mask, (H, W), 0 where nothing may change.
         skin_only: leave eyes and lips as they are; balancing them like the skin gives orange lips.
+        contrast: share of the change of contrast that is made, 0 to 1.
 
     Returns:
         RGB, uint8, (H, W, 3); bit-identical to `image` outside the face.
@@ -31,12 +34,13 @@ def balance_color(image: Image, landmarks: Points, template: FaceCrop, editable:
     crop = FaceCrop.of(image, landmarks)
     if crop.empty:
         return image.copy()
-    mean, spread = _measure_skin(crop)
-    wanted_mean, wanted_spread = _measure_skin(template)
+    mean, spread = crop.skin_tone
+    wanted_mean, wanted_spread = template.skin_tone
     if spread == 0 or wanted_spread == 0:
         return image.copy()
     shift = np.clip(wanted_mean - mean, -SHIFT_LIMIT, SHIFT_LIMIT)
-    factor = np.array([np.clip(wanted_spread / spread, *CONTRAST), 1, 1], np.float32)
+    wider = 1 + contrast * (float(np.clip(wanted_spread / spread, *CONTRAST)) - 1)
+    factor = np.array([wider, 1, 1], np.float32)
     small, where = crop.small, crop.small.face
     if skin_only:
         where = where * (1 - np.maximum(masks.eyes(small.points, small.size), masks.lips(small.points, small.size)))
@@ -51,22 +55,3 @@ def balance_color(image: Image, landmarks: Points, template: FaceCrop, editable:
             # equal to `before` where the share is 0
             target[patch] = cv2.blendLinear(cv2.transform(before, to_balanced), before, share, 1 - share)
     return result
-
-
-def _measure_skin(crop: FaceCrop) -> tuple[light.Lab, float]:
-    """Return the mean LAB color, (3,), and the standard deviation of the lightness of the skin; 0 if no skin shows.
-
-    Lightness is that of all skin, color that of matte skin.
-    """
-    every = max(1, max(crop.size) // light.SAMPLING_SIDE)
-    lab = light.to_lab(np.ascontiguousarray(crop.image[::every, ::every]))
-    bare = cv2.resize(crop.small.bare, lab.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    skin = bare * light.skin_likeness(lab, bare)
-    total = float(skin.sum())
-    if total < 1:
-        return np.zeros(3, np.float32), 0.0
-    colored = skin * light.matte(lab, skin)
-    weights = cv2.merge([skin, colored, colored])
-    mean = (lab * weights).sum(axis=(0, 1)) / weights.sum(axis=(0, 1))
-    spread = float(np.sqrt((skin * np.square(lab[..., 0] - mean[0])).sum() / total))
-    return mean.astype(np.float32), spread

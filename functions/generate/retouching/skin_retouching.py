@@ -39,7 +39,7 @@ BLEMISH = 0.025  # sigma in face widths of the blur before skin is recognized, s
 CERTAIN = 0.02  # face widths that the mask stays away from what is not skin
 
 
-def retouch_skin(image: Image, landmarks: Points, free: Mask, frames: Mask) -> Image:
+def retouch_skin(image: Image, landmarks: Points, free: Mask, frames: Mask, evening: float = EVENING) -> Image:
     """Smooth the skin of one face.
 
     Args:
@@ -47,6 +47,7 @@ def retouch_skin(image: Image, landmarks: Points, free: Mask, frames: Mask) -> I
         landmarks: landmarks of the face, (68, 2), in pixels of `image`.
         free: mask, (H, W), 0 where nothing may change.
         frames: mask, (H, W), of the frames of the face's glasses.
+        evening: the share of the unevenness beside the spots that is removed.
 
     Returns:
         RGB, uint8, (H, W, 3); bit-identical to `image` on eyes, brows, lips, nostrils, hair and outside the face.
@@ -55,7 +56,7 @@ def retouch_skin(image: Image, landmarks: Points, free: Mask, frames: Mask) -> I
     if crop.empty:
         return image.copy()
     small = crop.scaled(WORKING_WIDTH)
-    away, soft = measure_unevenness(small.lab, small.width), skin_mask(small.lab, small.points)
+    away, soft = measure_unevenness(small.lab, small.width, evening), skin_mask(small.lab, small.points)
     # in RGB, so that the colors of all pixels need not be converted: they hardly differ from those at the small size
     change = light.to_levels(small.lab - repeat(soft) * away) - light.to_levels(small.lab)
     smooth, free, frames = RowEnlarger(change, crop.size), crop.cut(free), crop.cut(frames)
@@ -81,14 +82,17 @@ def skin_mask(lab: light.Lab, points: Points) -> Mask:
     return soft
 
 
-def measure_unevenness(lab: light.Lab, width: float) -> light.Lab:
-    """Return what retouching subtracts from skin, LAB, (H, W, 3); `width` is the face's width in pixels."""
+def measure_unevenness(lab: light.Lab, width: float, evening: float = EVENING) -> light.Lab:
+    """Return what retouching subtracts from skin, LAB, (H, W, 3).
+
+    `width` is the face's width in pixels, `evening` the share of the unevenness beside the spots.
+    """
     coarse = cv2.GaussianBlur(lab, (0, 0), max(PORES * width, 0.5))
     sigma = max(REACH * width, 1.0)
     spots = cv2.GaussianBlur(find_spots(coarse, width), (0, 0), max(PORES * width, 0.5))
     clear = coarse - spots
     even = cv2.bilateralFilter(clear, 2 * round(2 * sigma) + 1, TOLERANCE, sigma, borderType=cv2.BORDER_REFLECT_101)
-    away: light.Lab = spots + EVENING * (clear - even)
+    away: light.Lab = spots + evening * (clear - even)
     return away
 
 
