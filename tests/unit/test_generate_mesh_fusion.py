@@ -166,8 +166,8 @@ def turned_away(points):
 def test_what_a_turned_head_hides_is_not_shown(person):
     points = person.mesh[:, :2]
     size = person.image.shape[:2]
-    straight = Projection.of(points, points, size, size, face_width(person.landmarks)).shown(size)
-    hidden = Projection.of(turned_away(points), points, size, size, face_width(person.landmarks)).shown(size)
+    straight = Projection.of(points, points, size, size, face_width(person.landmarks)).measure_shown(size)
+    hidden = Projection.of(turned_away(points), points, size, size, face_width(person.landmarks)).measure_shown(size)
     left, right = points[points[:, 0].argmin()], points[points[:, 0].argmax()]
     inwards = 0.08 * (right - left)
     seen = [tuple(reversed(np.round(one).astype(int))) for one in (left + inwards, right - inwards)]
@@ -192,6 +192,6 @@ def test_a_photo_turned_the_same_way_is_shown_as_a_whole(template, person):
     crop = FaceCrop.of(template.image, points.landmarks, mesh=points.mesh)
     size = person.image.shape[:2]
     target = points.drawn_to - [crop.columns.start, crop.rows.start]
-    shown = Projection.of(points.drawn, target, crop.size, size, crop.width).shown(crop.size)
+    shown = Projection.of(points.drawn, target, crop.size, size, crop.width).measure_shown(crop.size)
     lips = masks.lips(crop.points, crop.size)
     assert shown[(crop.face > 0.5) & (lips < 0.1)].mean() > 0.98

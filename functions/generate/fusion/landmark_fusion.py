@@ -200,7 +200,7 @@ class Drawing:
         """
         small = self.crop.small
         moving = np.maximum(masks.eyes(small.points, small.size), masks.lips(small.points, small.size))
-        return np.maximum(self.projection.shown(small.size), moving)
+        return np.maximum(self.projection.measure_shown(small.size), moving)
 
     def draw_frames(self, part: Part) -> Mask:
         """Draw the mask of the frames of the person's glasses on a part of the crop."""

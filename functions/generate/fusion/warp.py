@@ -184,7 +184,7 @@ class Projection:
         shifts = np.vstack([source - rough, np.zeros_like(ring)])
         return cls(align, fit_field(np.vstack([target, ring]), shifts, size, width), size, photo)
 
-    def shown(self, size: tuple[int, int]) -> Mask:
+    def measure_shown(self, size: tuple[int, int]) -> Mask:
         """Return the mask, (H, W), of the canvas that is 0 where the photo does not show what is drawn there.
 
         That is where a side of the face that is turned away in the photo is folded, or stretched out of a few of its

@@ -89,7 +89,8 @@ def _fill_faint(share: Mask) -> Mask:
     """
     mask = np.minimum(share / SURE, 1)
     beside = cv2.dilate((share > SURE).astype(np.uint8), np.ones((2 * BESIDE + 1, 2 * BESIDE + 1), np.uint8)) > 0
-    return np.where(beside, mask, np.sqrt(mask)).astype(np.float32)
+    filled: Mask = np.where(beside, mask, np.sqrt(mask)).astype(np.float32)
+    return filled
 
 
 def _enlarge(share: Mask, crop: FaceCrop) -> Mask:
