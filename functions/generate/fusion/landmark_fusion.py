@@ -95,6 +95,14 @@ class ReferencePhoto:
         return find_frames(self.image, self.landmarks)
 
     @cached_property
+    def without_frames(self) -> Image:
+        """The picture without the frames of the face's glasses; computed once, since it is slow."""
+        crop, image = FaceCrop.of(self.image, self.landmarks), self.image.copy()
+        if not crop.empty:
+            image[crop.rows, crop.columns] = erase_frames(crop.image, crop.cut(self.frames))
+        return image
+
+    @cached_property
     def facial_hair(self) -> FacialHair:
         """The face's moustache and beard; its mask is (H, W). Cached, since it is slow."""
         return FaceCrop.of(self.image, self.landmarks).facial_hair
@@ -258,14 +266,12 @@ def _blend(
         frames, hair: masks, (h, w), of the frames of glasses and of the facial hair of the moved template.
     """
     person, crop, small = drawing.person, drawing.crop, drawing.crop.small
-    framed = bool(frames.any())
-
     on_small, nothing = drawing.draw_small, np.zeros(small.size, np.float32)
     shown = drawing.measure_shown()
     worn = np.clip(on_small(person.frames), 0, 1) * shown if person.glasses else nothing
     framed = bool(frames.any())  # only one pair of glasses on the nose: the template's stays
-    seen = on_small(person.image)
-    drawn = light.to_lab(erase_frames(seen, worn) if framed else seen)
+    photo = person.without_frames if framed and person.glasses else person.image
+    drawn = light.to_lab(on_small(photo))
     theirs = np.clip(on_small(person.facial_hair.mask), 0, 1) * shown if person.facial_hair.mask.any() else nothing
     beards = BeardTransfer.of(crop.working.reduce(hair), theirs, small)
     skin_drawn = light.skin_likeness(drawn, small.bare * (1 - beards.person) if beards.person.any() else small.bare)
@@ -303,9 +309,7 @@ def _blend(
         """Draw a part of the crop at its full size: as the small one, with the detail that is finer."""
         if crop.size == small.size:
             return np.array(filled[part])
-        picture = drawing.draw(person.image, part)
-        if framed and person.glasses:
-            picture = erase_frames(picture, drawing.draw_frames(part))
+        picture = drawing.draw(photo, part)
         gain = original.palette.scale_gain(relighting.gain(drawn, cv2.split(relighting.smooth)), palette)
         if filling is not None:
             gain *= repeat(1 - filling.share)
