@@ -451,3 +451,13 @@ def test_shade_and_a_brow_at_the_outline_are_the_faces_own(person):
     skin[above] = 0
     base[above] = (15, 2, 2)
     assert occlusion.within_outline(points, base, skin)[brow[1], brow[0]] > 0.8
+
+
+def test_a_wall_that_is_a_little_like_dark_skin_is_background(person):
+    points = person.landmarks
+    size = person.image.shape[:2]
+    face = masks.face(points, size, 0.0, 0.0)
+    base = np.dstack([np.where(face > 0.5, 40, 70), np.where(face > 0.5, 14, 2), np.where(face > 0.5, 16, 4)])
+    within = occlusion.within_outline(points, base.astype(np.float32), np.maximum(face, 0.37))
+    jaw = np.round(points[[3, 13]] + [[-8, 0], [8, 0]]).astype(int)
+    assert within[jaw[:, 1], jaw[:, 0]].max() < 0.5

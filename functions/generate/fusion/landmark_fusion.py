@@ -201,12 +201,23 @@ class Drawing:
         small = self.crop.small
         return self.projection.draw(self._reduce(picture, small.width), small.size)
 
+    def measure_shown(self) -> Mask:
+        """Return the mask of what the photo shows of the crop at its working size, (h, w), 0 to 1.
+
+        Lips and lids are never taken for hidden: they are stretched where they open.
+        """
+        small = self.crop.small
+        moving = np.maximum(masks.eyes(small.points, small.size), masks.lips(small.points, small.size))
+        return np.maximum(self.projection.measure_shown(small.size), moving)
+
     def draw_frames(self, part: Part) -> Mask:
         """Draw the mask of the frames of the person's glasses on a part of the crop."""
         rows, columns = part
         frames = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.float32)
-        there = overlap(self.crop.working.cover(masks.bounds(self.draw_small(self.person.frames), 1.0)), part)
-        frames[shift(there, -rows.start, -columns.start)] = np.clip(self.draw(self.person.frames, there), 0, 1)
+        small = self.draw_small(self.person.frames) * self.measure_shown()
+        there = overlap(self.crop.working.cover(masks.bounds(small, 1.0)), part)
+        drawn = np.clip(self.draw(self.person.frames, there), 0, 1) * self.crop.enlarge(self.measure_shown(), there)
+        frames[shift(there, -rows.start, -columns.start)] = drawn
         return frames
 
     def _reduce(self, picture: Picture, width: float) -> Picture:
@@ -256,11 +267,12 @@ def _blend(
     """
     person, crop, small = drawing.person, drawing.crop, drawing.crop.small
     on_small, nothing = drawing.draw_small, np.zeros(small.size, np.float32)
-    worn = np.clip(on_small(person.frames), 0, 1) if person.glasses else nothing
+    shown = drawing.measure_shown()
+    worn = np.clip(on_small(person.frames), 0, 1) * shown if person.glasses else nothing
     framed = bool(frames.any())  # only one pair of glasses on the nose: the template's stays
     photo = person.without_frames if framed and person.glasses else person.image
     drawn = light.to_lab(on_small(photo))
-    theirs = np.clip(on_small(person.facial_hair.mask), 0, 1) if person.facial_hair.mask.any() else nothing
+    theirs = np.clip(on_small(person.facial_hair.mask), 0, 1) * shown if person.facial_hair.mask.any() else nothing
     beards = BeardTransfer.of(crop.working.reduce(hair), theirs, small)
     skin_drawn = light.skin_likeness(drawn, small.bare * (1 - beards.person) if beards.person.any() else small.bare)
     palette = Palette.of(drawn, small.face, small.width)
@@ -280,7 +292,7 @@ def _blend(
     )
     tone = original.palette.tone(palette)
     relighting = Relighting.of(drawn, small, skin, skin_base, whites, tone, hairy, border)
-    usable = usable_mask(small.points, drawn, skin_drawn, small.skin_likeness)
+    usable = usable_mask(small.points, drawn, skin_drawn, small.skin_likeness) * shown
     if small.mesh is not None:  # without a mesh the face does not reach as high as hair hangs
         usable *= clear_forehead(small.points, drawn[..., 0])
     # where the template's hair was, what is no skin is filled in
