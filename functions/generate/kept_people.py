@@ -18,9 +18,9 @@ from functions.generate.person import Person
 from shared.contract import keys
 from shared.contract.manifests import Json
 from shared.contract.request import IfAnotherPerson
-from shared.contract.user_model import find_user, read_moment
 from shared.contract.users import UserModel
 from shared.contract.workspace import Workspace
+from shared.photos.known_person import compare_again, judge_references
 from shared.photos.person_photos import PersonPhoto, PersonPhotos, save_close_up
 
 REPLACES = "replaces"  # in a record: the moment of the one that was there, 0 for none, see `lifecycle/pointers.py`
@@ -29,10 +29,10 @@ DIGITS = 16  # of a hash that names a picture among a few hundred of one user
 
 @dataclass(frozen=True)
 class KeptPerson:
-    """Whether a person's references are kept now: the record to point to if this portrait keeps them, or a warning."""
+    """Whether a person's references are kept now: the record to point to if this portrait keeps them, and warnings."""
 
     record: Json | None = None
-    warning: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def keep_person(
@@ -42,21 +42,21 @@ def keep_person(
 
     Args:
         if_another: what the request says about references of another person than the one who is known.
+
+    Raises AnotherPerson if somebody else became known meanwhile, and the request refuses that.
     """
     if who.gathered is None or who.user_id is None or who.known is None:
         return KeptPerson()
-    known, seen = who.known.model, who.known.moment
-    gives_up = who.known.is_another and if_another == "replace"
-    if read_moment(who.user_id, workspace) != seen:  # another answer was committed while this portrait was made
-        stored = find_user(who.user_id, workspace)
-        known, seen, gives_up = stored.model, stored.moment, False
+    vectors = [photo.embedding for photo in who.gathered.photos]
+    now = compare_again(who.known, vectors, workspace, models.engine, models.settings.limits)
+    known, came_between = now.model, now is not who.known
+    doubts = judge_references(now, if_another, who.field) if came_between else []
+    gives_up = now.is_another and if_another == "replace" and not came_between
     if known is not None and known.lora is not None and not gives_up:
-        return KeptPerson(
-            warning=f"{who.field}: {who.user_id} has a training, so these pictures were used for this portrait only; "
-            "leave them out to use the training"
-        )
+        used = f"{who.user_id} has a training, so these pictures were used for this portrait only"
+        return KeptPerson(warnings=(*doubts, f"{who.field}: {used}; leave them out to use the training"))
     if known is not None and known.face_engine == models.engine.name and _are_same(known, who.gathered):
-        return KeptPerson()
+        return KeptPerson(warnings=tuple(doubts))
     folder = keys.kept_photos(who.user_id)
     references = [
         save_close_up(f"{folder}{_digest(photo)}.png", photo.close_up, photo.embedding, workspace)
@@ -71,7 +71,7 @@ def keep_person(
         trigger="",
         references=references,
     )
-    return KeptPerson(record.model_dump(mode="json") | {REPLACES: seen})
+    return KeptPerson(record.model_dump(mode="json") | {REPLACES: now.moment}, tuple(doubts))
 
 
 def _digest(photo: PersonPhoto) -> str:

@@ -31,7 +31,7 @@ from shared.errors import InternalError, NoUsableReference, PhotoError, PhotoUna
 from shared.faces import Box, Face, FaceEngine, FaceError
 from shared.imaging.array_types import Embedding, Image, Points
 from shared.photos import decode_photo
-from shared.photos.known_person import KnownPerson, compare_with_known, judge_replacement
+from shared.photos.known_person import KnownPerson, compare_with_known, judge_references
 from shared.photos.person_photos import (
     JudgedPhoto,
     PersonPhotos,
@@ -130,9 +130,7 @@ def judge_person(
     known, doubts = None, []
     if wanted.user_id is not None:
         known = compare_with_known(wanted.user_id, vectors, workspace, engine, settings.limits)
-        trained = known.model is not None and known.model.lora is not None
-        outcome = "whose training stays" if trained else "and take their place"
-        doubts = judge_replacement(known, if_another, place, outcome)
+        doubts = judge_references(known, if_another, place)
     mean = np.mean(vectors, axis=0)
     photos = [
         _note_occluder(_describe_photo(one.name, one.close_up[0], one.close_up[1]), models.occluders)

@@ -137,7 +137,7 @@ def warn_of_rejected(people: Iterable[Person]) -> list[str]:
 
 def warn_of_doubts(people: Iterable[Person]) -> list[str]:
     """Return the warnings about references that may show somebody else than the person who is known."""
-    return [f"{who.field}: {doubt}" for who in people for doubt in who.doubts]
+    return [doubt for who in people for doubt in who.doubts]
 
 
 def describe_people(
@@ -152,13 +152,14 @@ def describe_people(
     Returns:
         `references` and `kept`, if the request has references; and warnings.
     """
-    described, kept, warnings = [], [], []
+    described, kept = [], []
+    warnings: list[str] = []
     for wanted, who in people.items():
         if who.gathered is None:
             continue
         done = keep_person(who, workspace, models, if_another)
         kept += [done.record] if done.record else []
-        warnings += [done.warning] if done.warning else []
+        warnings += done.warnings
         described.append(
             {
                 "faces": [number for number, other in enumerate(assignments) if other == wanted],

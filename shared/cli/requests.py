@@ -226,7 +226,7 @@ def status(
     """Show what waits, runs and is done.
 
     With --user only a person's requests. A REQUEST_ID shows what became of it: its attempts, its progress, its answer.
-    --json prints all of it, landmarks of faces and everything else included.
+    --json prints all of it, but for what was measured in faces.
 
     \b
     Examples:

@@ -2,7 +2,8 @@
 
 `result.json` has what a worker needs to point to a user's model, also one that finishes what another has begun, and in
 a copy of the results alone: the record of each person who is kept, with landmarks and face vectors. These are
-biometric data that nobody else needs, so whoever reads an answer for somebody else uses `read_outgoing_answer`.
+biometric data that nobody else needs, so whoever reads an answer for somebody else uses `read_outgoing_answer`, and
+whoever shows what is stored `leave_out_measurements`.
 """
 
 from typing import Any
@@ -32,15 +33,21 @@ def parse_answer(key: str, request_id: str, text: bytes) -> Json:
 
 def read_outgoing_answer(key: str, request_id: str, text: bytes) -> Json:
     """Return the answer to a request without what was measured in faces; raises DamagedAnswer as `parse_answer`."""
-    envelope = parse_answer(key, request_id, text)
-    data = envelope["data"]
-    told = {name: _leave_out_measurements(data[name]) for name in RECORDS if name in data}
+    return leave_out_measurements(parse_answer(key, request_id, text))
+
+
+def leave_out_measurements(envelope: Json) -> Json:
+    """Return an answer, or what is stored in its place, without what was measured in faces."""
+    data = envelope.get("data")
+    if not isinstance(data, dict):
+        return envelope
+    told = {name: _strip(data[name]) for name in RECORDS if name in data}
     return envelope | {"data": data | told} if told else envelope
 
 
-def _leave_out_measurements(value: Any) -> Any:
+def _strip(value: Any) -> Any:
     if isinstance(value, list):
-        return [_leave_out_measurements(one) for one in value]
+        return [_strip(one) for one in value]
     if not isinstance(value, dict):
         return value
-    return {name: _leave_out_measurements(one) for name, one in value.items() if name not in MEASUREMENTS}
+    return {name: _strip(one) for name, one in value.items() if name not in MEASUREMENTS}

@@ -19,7 +19,7 @@ import numpy as np
 
 from shared.contract import keys
 from shared.contract.request import IfAnotherPerson
-from shared.contract.user_model import find_user
+from shared.contract.user_model import find_user, read_moment
 from shared.contract.users import UserModel
 from shared.contract.workspace import Workspace
 from shared.errors import AnotherPerson
@@ -78,6 +78,15 @@ def compare_with_known(
     return KnownPerson(user_id, stored.model, stored.moment, round(similarity(engine, apart), 3))
 
 
+def compare_again(
+    known: KnownPerson, photos: Sequence[Embedding], workspace: Workspace, engine: FaceEngine, limits: Limits
+) -> KnownPerson:
+    """Return who is known at the end of the work: as at its start, unless another answer took the id meanwhile."""
+    if read_moment(known.user_id, workspace) == known.moment:
+        return known
+    return compare_with_known(known.user_id, photos, workspace, engine, limits)
+
+
 def judge_replacement(
     known: KnownPerson, wanted: IfAnotherPerson, field: str, outcome: str = "and take their place"
 ) -> list[str]:
@@ -105,6 +114,13 @@ def judge_replacement(
             field,
         )
     return [f"{told}, {outcome}"]
+
+
+def judge_references(known: KnownPerson, wanted: IfAnotherPerson, field: str) -> list[str]:
+    """Return the warnings of `judge_replacement` about the references of a portrait, which replace no training."""
+    trained = known.model is not None and known.model.lora is not None
+    outcome = "whose training stays" if trained else "and take their place"
+    return [f"{field}: {doubt}" for doubt in judge_replacement(known, wanted, field, outcome)]
 
 
 def _list_vectors(model: UserModel, workspace: Workspace, engine: FaceEngine, limits: Limits) -> list[Embedding]:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from functions.generate import portrait
 from functions.generate.handler import GenerateFunction
 from functions.generate.models import GenerateModels
 from functions.generate.reference_cache import ReferenceCache
@@ -389,6 +390,24 @@ class TestKeeping:
         assert [
             one["replaces"] for one in ask(worker, desk, request_id="r2", references=["1.jpg"], user_id="kim")["kept"]
         ] == [0.0]
+
+    def test_somebody_else_who_became_known_meanwhile_is_not_replaced_unsaid(self, worker, desk, monkeypatch):
+        """Of two who take a free name at once, the second to end hears of the first."""
+        desk.function = "generate"
+        ask(worker, desk, request_id="r1", references=["1.jpg"], user_id="bob")
+        first = json.loads(desk.objects.pop(keys.model("bob"))) | {"committed": 7.5}
+
+        portray = portrait.portray
+
+        def end_first(*arguments):
+            desk.objects[keys.model("bob")] = encode(first)
+            return portray(*arguments)
+
+        monkeypatch.setattr(portrait, "portray", end_first)
+        more = {"references": ["stranger.jpg"], "user_id": "bob"}
+        with pytest.raises(AnotherPerson):
+            ask(worker, desk, request_id="r2", **more, another_person="refuse")
+        assert json.loads(desk.objects[keys.model("bob")])["request_id"] == "r1"
 
     def test_of_several_people_each_is_kept_under_their_own_id(self, worker, desk):
         desk.function = "generate"

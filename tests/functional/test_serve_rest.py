@@ -10,6 +10,8 @@ from shared.buckets import open_bucket
 from shared.buckets.aws_clients import S3Settings
 from shared.contract import keys
 from shared.contract.manifests import CONTRACT, encode, success
+from shared.operations.status import history
+from shared.settings import Limits
 from tests.cloud import REGION
 from tests.contract import require_contract
 from tests.echo import until
@@ -122,6 +124,12 @@ def test_what_was_measured_in_faces_stays_in_the_bucket(served, client, function
         assert not any(one in text for one in ("embedding", "landmarks", "0.5"))
         assert "results/x.png" in text
     assert client.get(place).json()["data"]["faces"] == data["faces"]
+    for unnamed in ("result.json", "/result.json", "a1/scratch/checkpoint.safetensors"):
+        served.bucket.put(f"results/{function}/old/a1/scratch/checkpoint.safetensors", b"0.5")
+        assert client.get(f"{place}/files/{unnamed}").status_code == 404, "the answer names no such file"
+    shown = history(served.bucket, "old", Limits())[function]["answer"]
+    assert "embedding" not in str(shown)
+    assert shown["data"]["faces"] == data["faces"]
 
 
 def test_a_request_is_canceled_and_a_users_requests_are_listed(client):

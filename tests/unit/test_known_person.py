@@ -1,5 +1,7 @@
 """Photos that come under the id of somebody who is known, compared with that person."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from shared.contract.users import ReferenceRecord, UserModel
 from shared.errors import AnotherPerson
 from shared.photos import known_person
 from shared.photos.assessment import PhotoAssessment
-from shared.photos.known_person import compare_with_known, judge_replacement
+from shared.photos.known_person import compare_again, compare_with_known, judge_replacement
 from shared.photos.person_photos import JudgedPhoto
 from shared.settings import Limits
 from tests.fake_workspace import FakeWorkspace
@@ -63,6 +65,18 @@ def test_another_persons_photos_are_refused_warned_of_or_let_through_as_the_requ
         "these photos show somebody else than the ann who is known (likeness 0.0 of at least 0.5), and take their place"
     ]
     assert judge(known, "replace") == []
+
+
+def test_who_became_known_under_the_id_during_the_work_is_compared_at_its_end():
+    def again(desk):
+        return compare_again(early, [np.array([3.0])], desk, Ruler(), Limits())
+
+    early = compare(FakeWorkspace(), 3)
+    assert again(FakeWorkspace()) is early
+    meanwhile = workspace(0)
+    model = json.loads(meanwhile.objects[keys.model("ann")]) | {"committed": 7.5}
+    meanwhile.objects[keys.model("ann")] = json.dumps(model).encode()
+    assert (again(meanwhile).is_another, again(meanwhile).moment) == (True, 7.5)
 
 
 def test_what_years_or_a_beard_can_make_is_a_warning_and_no_refusal():
