@@ -13,7 +13,8 @@ Both sides run in turns; the ratios are those of their medians.
 
 Set up for each request means: diffusers' image-to-image pipeline is read from disk, the LoRA is loaded by
 `load_lora_weights`, guidance is on in each step, and the detector runs again before each stage, and before fusions also
-on the person's photo, as in EasyPhoto. Prompts, seed and number of evaluations are the same as ours. Other costs of
+on the person's photo, as in EasyPhoto. Prompts, seed and steps are the same as ours; it takes a pass, and a second one
+for guidance, in each step. Other costs of
 such programs are left out: the weights of detector and recognizer stay loaded, there is no safety checker, and
 everything but diffusion is our code.
 
@@ -21,8 +22,8 @@ Below the table stands how similar the two portraits are: their difference insid
 each to the person. Most of the difference is the autoencoder's loss, which stock pipelines leave in the picture: 7.5
 levels, but 1.4 if it is subtracted on their side as well.
 
-The base model is portrait-tiny with random LoRAs of rank 16; knobs are the contract's defaults, the engine is dlib, and
-there is no bucket.
+The base model is portrait-tiny with random LoRAs of rank 16; knobs are the contract's defaults, the engine is the
+default one, and there is no bucket.
 """
 
 import argparse

@@ -172,7 +172,7 @@ def prepare_face_job(
         landmarks=landmarks,
         frames=frames,
         mesh=mesh,
-        photo=photo if mesh is None else _look_closely(photo, models.engine),
+        photo=photo if mesh is None else _look_closely(photo, who, models),
         fuser=models.fuser,
         original=FaceCrop.of(crop, landmarks, mesh=mesh),
         editable=_editable_mask(landmarks, others, crop.shape[:2]) * layer.movable(landmarks),
@@ -191,13 +191,17 @@ def lift_occluder(crop: Image, landmarks: Points, occluder: Occluder | None, are
     return OccluderLayer.of(crop, landmarks, occluder.cut(*area))
 
 
-def _look_closely(photo: ReferencePhoto, engine: FaceEngine) -> ReferencePhoto:
+def _look_closely(photo: ReferencePhoto, who: Person, models: GenerateModels) -> ReferencePhoto:
     """Return the photo with the mesh of its face, and the landmarks of that mesh, if the engine gives one.
 
     A person's record has landmarks only: it may be of another engine.
     """
-    seen = _detect_again(photo.image, photo.landmarks, engine, CLOSE_FACE, CLOSE_SIDE)
-    return photo if seen.mesh is None else replace(photo, landmarks=seen.landmarks, mesh=seen.mesh)
+
+    def look(photo: ReferencePhoto) -> ReferencePhoto:
+        seen = _detect_again(photo.image, photo.landmarks, models.engine, CLOSE_FACE, CLOSE_SIDE)
+        return photo if seen.mesh is None else replace(photo, landmarks=seen.landmarks, mesh=seen.mesh)
+
+    return models.portrayal_cache.look_closely(who.user_id if who.gathered is None else None, photo, look)
 
 
 def _portrait_area(face: Face, shape: tuple[int, ...], configure: GenerateConfigure) -> Area:

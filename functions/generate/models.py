@@ -12,6 +12,7 @@ from functions.generate.fusion import fuser
 from functions.generate.glasses.network import load_network
 from functions.generate.networks.enhancers import Enhancers
 from functions.generate.occlusion.network import OccluderNetwork
+from functions.generate.portrayal_cache import PortrayalCache
 from functions.generate.reference_cache import ReferenceCache
 from shared.faces import FaceEngine
 from shared.models.base_model import DiffusionModel
@@ -28,6 +29,7 @@ class GenerateModels:
         engine: detects and compares faces.
         cached_engine: the same engine with a cache, for templates, which are often used again.
         reference_cache: references of requests that were judged before.
+        portrayal_cache: photos of users who had a portrait before.
         decoded_ahead: the template of the next request, if it was made ready.
         base_model: name of the base model.
         framing: side of the square that the base model works on, in longer sides of the face's box.
@@ -46,6 +48,7 @@ class GenerateModels:
         self.settings, self.engine = settings, engine
         self.cached_engine = CachedFaceEngine(engine)
         self.reference_cache = ReferenceCache()
+        self.portrayal_cache = PortrayalCache()
         self.decoded_ahead = DecodedAhead()
         self.base_model, self.framing = model.name, model.working.framing
         self.step_count, self.refers_to_person = model.step_count, model.refers_to_person
@@ -68,8 +71,8 @@ class GenerateModels:
     def evict(self, exists: Callable[[str], bool]) -> None:
         """Drop what belongs to objects that are gone, and what has not been used for a while.
 
-        That is LoRAs by their objects and references by the answers that they were judged for; faces of templates and
-        prompts by their time alone.
+        That is LoRAs by their objects, references by the answers that they were judged for, and users' photos by the
+        users' records; faces of templates and prompts by their time alone.
 
         Args:
             exists: whether the bucket has an object with this key.
@@ -78,4 +81,5 @@ class GenerateModels:
         self.cached_engine.expire()
         self.prompt_cache.expire()
         self.reference_cache.evict(exists)
+        self.portrayal_cache.evict(exists)
         self.lora_cache.evict(exists)

@@ -6,7 +6,7 @@
 | references | as they are named: judged now, or for an earlier request with the same files |
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -21,6 +21,7 @@ from functions.generate.glasses.frames import wears_glasses
 from functions.generate.models import GenerateModels
 from functions.generate.occlusion.network import OccluderNetwork
 from functions.generate.occlusion.occluder import find_occluder
+from functions.generate.portrayal_cache import KnownPhoto, KnownPhotos, PortrayalCache, identify
 from functions.generate.request import FaceAssignment
 from functions.generate.user_model import FIELD, unusable_error
 from shared.contract import keys
@@ -69,19 +70,26 @@ class Person:
 
 
 def load_person(
-    user_id: str, workspace: Workspace, engine: FaceEngine, limits: Limits, occluders: OccluderNetwork
+    user_id: str,
+    workspace: Workspace,
+    engine: FaceEngine,
+    limits: Limits,
+    occluders: OccluderNetwork,
+    cache: PortrayalCache,
 ) -> Person:
-    """Read a user from the bucket.
+    """Read a user from the bucket; what `cache` knows of the same photos is not looked for again.
 
     Raises:
         UnknownUser: nobody is known under this user_id, or what is kept cannot be used.
         InternalError: a photo is in the bucket but could not be read.
     """
     model = user_model.load_user_model(user_id, workspace)
-    photos = list(_load_photos(model, workspace, limits, occluders))
+    found = _load_photos(model, workspace, limits, occluders, cache.take(user_id))
+    photos = [known.photo for known in found.values()]
     mean = np.mean(_embeddings(model, photos, engine), axis=0)
     if not np.linalg.norm(mean) > 0:
         raise unusable_error(user_id, "has face vectors whose mean is zero or not finite")
+    cache.keep(user_id, found)
     training = None if model.lora is None else model
     return Person(user_id, FIELD, user_id, training, [replace(one, identity=mean) for one in photos], mean)
 
@@ -150,15 +158,21 @@ def _embeddings(model: UserModel, photos: Sequence[ReferencePhoto], engine: Face
 
 
 def _load_photos(
-    model: UserModel, workspace: Workspace, limits: Limits, occluders: OccluderNetwork
-) -> Iterator[ReferencePhoto]:
+    model: UserModel, workspace: Workspace, limits: Limits, occluders: OccluderNetwork, known: KnownPhotos
+) -> KnownPhotos:
+    """Return the user's photos in the order of the record; those that are known as they are."""
     smaller = limits.model_copy(update={"photo_pixels": min(limits.photo_pixels, REFERENCE_PIXELS)})
+    found: KnownPhotos = {}
     for start in range(0, len(model.references), AT_ONCE):
         some = model.references[start : start + AT_ONCE]
         files = workspace.fetch([reference.key for reference in some])
-        for reference, file in zip(some, files, strict=True):
-            photo = _load_photo(model.user_id, reference, file, workspace, smaller)
-            yield _note_occluder(photo, occluders)
+        for index, (reference, file) in enumerate(zip(some, files, strict=True), start):
+            digest = identify(file if isinstance(file, bytes) else b"", f"{index} {reference.model_dump_json()}")
+            if digest not in known:
+                photo = _load_photo(model.user_id, reference, file, workspace, smaller)
+                known[digest] = KnownPhoto(_note_occluder(photo, occluders))
+            found[digest] = known[digest]
+    return found
 
 
 def _load_photo(

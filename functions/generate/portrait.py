@@ -102,7 +102,12 @@ def load_people(knobs: GenerateConfigure, workspace: Workspace, models: Generate
             people[wanted] = person.judge_person(wanted, place, workspace, models)
         elif wanted.user_id is not None:
             people[wanted] = person.load_person(
-                wanted.user_id, workspace, models.engine, models.settings.limits, models.occluders
+                wanted.user_id,
+                workspace,
+                models.engine,
+                models.settings.limits,
+                models.occluders,
+                models.portrayal_cache,
             )
     return people
 

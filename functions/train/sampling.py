@@ -1,11 +1,13 @@
 """Sampling with the loaded base model and its active adapter, from a crop or from noise."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from shared.models.base_model import Conditioning, DiffusionModel
 from shared.models.guidance import guide
+from shared.models.network_passes import NetworkPasses
 from shared.models.transfers import copy_to_device
 
 
@@ -26,7 +28,7 @@ def sample_pictures(
     strength: float,
     steps: int,
 ) -> torch.Tensor:
-    """Denoise a batch of latents, with guidance where `generate` has it.
+    """Denoise a batch of latents, with guidance, and a pass of the network, at the steps where `generate` has them.
 
     Args:
         model: the base model, with or without an active adapter.
@@ -40,11 +42,13 @@ def sample_pictures(
         Denoised latents, float32, (B, C, h, w).
     """
     schedule = model.schedule(steps, max(1, round(steps * strength)))
+    passes = NetworkPasses(schedule, model.working.pass_span)
     latents = noise if strength >= 1 else schedule.add_noise(starts, noise, 0)
     for step, time in enumerate(copy_to_device(schedule.times, model.device)):
         seen = schedule.scale_input(latents, step).to(model.dtype)
         guided = model.working.is_guided(schedule.noise_over_signal(step))
-        latents = schedule.step(_predict(model, words, seen, time, guided), latents, step)
+        made = passes.predict(step, guided, partial(_predict, model, words, seen, time, guided))
+        latents = schedule.step(made, latents, step)
     return latents
 
 

@@ -53,7 +53,7 @@ def fuse_distillation_lora(model: DiffusionModel, settings: FewStepSettings | No
     model.unet.eval().requires_grad_(False)
     release(model.device)
     scheduler = SCHEDULERS[settings.scheduler].from_config(model.scheduler.config, timestep_spacing="trailing")
-    working = model.working.model_copy(update={"guidance": 1.0, "most_steps": settings.steps})
+    working = model.working.model_copy(update={"guidance": 1.0, "most_steps": settings.steps, "pass_span": None})
     return dataclasses.replace(model, scheduler=scheduler, working=working)
 
 

@@ -17,6 +17,12 @@ class ModelProfile(BaseModel):
         (0.7, 5.42), description="lowest and highest ratio of noise to signal with guidance; None means all"
     )
     most_steps: int | None = Field(None, description="steps of a distilled model's schedule; None means any number")
+    pass_span: float | None = Field(
+        None,
+        gt=0,
+        description="how far in the natural logarithm of noise over signal a pass of the network serves the steps "
+        "after it; None means that each step has its own",
+    )
     reference: bool = Field(
         False,
         description="the network also looks at the person's photo; off for architectures that cannot look at pictures",

@@ -13,6 +13,7 @@ import pytest
 from functions.generate import person, template
 from functions.generate.face.landmarks import mirror
 from functions.generate.occlusion.network import OccluderNetwork
+from functions.generate.portrayal_cache import PortrayalCache
 from shared.errors import NoFaceInTemplate
 from shared.faces import Box, Face, FaceError, mesh, onnx_sessions, pose
 from shared.faces.dlib import DlibEngine
@@ -256,7 +257,7 @@ def test_a_user_who_was_trained_with_the_dlib_engine_is_portrayed_and_compared_a
     photos = pictures.variations(pictures.hopper(), 3)
     objects = make_trained_user("u1", photos, DlibEngine(), b"", "portrait-tiny")
     occluders = OccluderNetwork(FaceSettings(provider="cpu"))
-    who = person.load_person("u1", FakeWorkspace(objects), engine, Limits(), occluders)
+    who = person.load_person("u1", FakeWorkspace(objects), engine, Limits(), occluders, PortrayalCache())
     assert who.training is not None
     assert who.training.face_engine == "dlib"
     for portrayal, reference in zip(who.portrayals, who.training.references, strict=True):

@@ -29,6 +29,11 @@ def base(tmp_path_factory):
     return make_visible_base(tmp_path_factory.mktemp("base"))
 
 
+@pytest.fixture(scope="module")
+def portrait_tiny():
+    return diffusion.load_model(ModelSettings(device="cpu"))
+
+
 @pytest.fixture
 def model(base):
     return diffusion.load_model(ModelSettings(path=str(base), device="cpu"))
@@ -120,6 +125,36 @@ class TestRepainting:
         prompts = PromptCache(model)
         assert prompts.of("ann")[0] is prompts.of("ann")[0]
         assert not torch.equal(prompts.of("ann")[0].states, prompts.of("ann", "in the rain")[0].states)
+
+
+class TestStepsWithoutAPass:
+    """portrait-tiny, whose weights predict smoothly; random weights do not."""
+
+    @staticmethod
+    def diffuse(model, mask, span, monkeypatch, denoising):
+        """The picture, the number of network passes, and that of steps."""
+        model = type(model)(**vars(model) | {"working": model.working.model_copy(update={"pass_span": span})})
+        passes, steps = [], []
+        predict = type(model).predict
+        monkeypatch.setattr(type(model), "predict", lambda *told: passes.append(1) or predict(*told))
+        canvas = InpaintRegion(astronaut(), FACE.square(1.75), mask, LANDMARKS, PromptCache(model).of("ann"), seed=1)
+        (made,) = Diffuser(model).repaint([canvas], denoising, lambda: steps.append(1))
+        monkeypatch.undo()
+        return made, len(passes), len(steps)
+
+    @pytest.mark.parametrize(("steps", "strength", "passes"), [(50, 0.45, 5), (20, 0.30, 3)])
+    def test_the_default_knobs_picture_hardly_changes(self, portrait_tiny, mask, monkeypatch, steps, strength, passes):
+        model, denoising = portrait_tiny, Denoising(steps, strength)
+        whole, all_passes, all_steps = self.diffuse(model, mask, None, monkeypatch, denoising)
+        made, few, made_steps = self.diffuse(model, mask, model.working.pass_span, monkeypatch, denoising)
+        assert (few, all_passes, made_steps, all_steps) == (passes, denoising.effective, *[denoising.effective] * 2)
+        apart = np.abs(made.astype(int) - whole)
+        assert apart.max() <= 2
+        assert apart[mask == 1].mean() < 0.1 * np.abs(whole.astype(int) - astronaut())[mask == 1].mean()
+
+    def test_a_coarse_schedule_takes_all_its_passes(self, portrait_tiny, mask, monkeypatch):
+        span = portrait_tiny.working.pass_span
+        assert self.diffuse(portrait_tiny, mask, span, monkeypatch, Denoising(5, 0.6))[1] == 3
 
 
 class TestWhatTheWordsAreToEachLayer:

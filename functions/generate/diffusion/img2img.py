@@ -7,13 +7,14 @@ that is finer than the model's pixels stays.
 Several faces go through in one batch, each with a different noise, prompt, set of control images and LoRA; a face alone
 comes out as in a batch except for the rounding of floats. Computation without effect is skipped: ControlNets run only
 while their scale is above 0, and only for the prompt, not for the negative prompt (diffusers' `guess_mode`); their
-images are embedded once; what depends on the prompt alone is computed once (`DiffusionModel.reusing`);
-and the negative prompt is used only between the noise levels at which guidance matters (`ModelProfile.guided`).
+images are embedded once; what depends on the prompt alone is computed once (`DiffusionModel.reusing`); where steps are
+finer than the base model needs, not each takes a pass of its own (`ModelProfile.pass_span`); and the negative prompt is
+used only between the noise levels at which guidance matters (`ModelProfile.guided`).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from typing import Literal
 
 import cv2
@@ -31,6 +32,7 @@ from shared.models.base_model import Conditioning, DiffusionModel
 from shared.models.controls import Control
 from shared.models.determinism import deterministic
 from shared.models.guidance import guide
+from shared.models.network_passes import NetworkPasses
 from shared.models.packed_layers import is_packed
 from shared.models.residuals import Residuals
 from shared.models.step_count import StepCount
@@ -195,11 +197,13 @@ class Diffuser:
         drawn = [torch.randn(latents.shape[1:], generator=generator) for generator in sample.generators]
         noise = copy_to_device(torch.stack(drawn), latents.device)
         current = schedule.add_noise(latents, noise, 0)
+        # a ControlNet's scale ends suddenly, and predictions change with it
+        passes = NetworkPasses(schedule, None if sample.hints else self._model.working.pass_span)
         for index, time in enumerate(device_times):
             seen = schedule.scale_input(current, index).to(self._model.dtype)
-            residuals = self._run_controls(sample, seen, time, denoising.diffusion, index, len(schedule))
             guided = self._model.working.is_guided(schedule.noise_over_signal(index))
-            made = self._predict(sample, seen, time, residuals, guided).float()
+            residuals = self._run_controls(sample, seen, time, denoising.diffusion, index, len(schedule))
+            made = passes.predict(index, guided, partial(self._predict, sample, seen, time, residuals, guided))
             current = schedule.step(made, current, index, sample.generators)
             current = sample.mask * current + (1 - sample.mask) * schedule.add_noise(latents, noise, index + 1)
             step_done()
@@ -217,11 +221,11 @@ class Diffuser:
     ) -> torch.Tensor:
         model = self._model
         if not guided:
-            return model.predict(seen, time, sample.words, residuals)
+            return model.predict(seen, time, sample.words, residuals).float()
         twice = torch.cat([seen, seen])
         both = model.predict(twice, time, sample.both, residuals and residuals.after_nothing())
         without, with_words = both.chunk(2)
-        return guide(without, with_words, model.working.guidance)
+        return guide(without, with_words, model.working.guidance).float()
 
     def _to_tensor(self, pictures: NDArray[np.uint8]) -> torch.Tensor:
         """Convert pictures, uint8, (B, H, W, 3), to float32 in [0, 1], (B, 3, H, W), on the model's device."""

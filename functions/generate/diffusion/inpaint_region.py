@@ -11,6 +11,7 @@ from functions.generate.face.strips import list_strips, repeat
 from shared.faces import Box
 from shared.imaging.array_types import Image, Mask, Points
 from shared.imaging.quantization import add_change
+from shared.imaging.reduction import reduce_by_area
 from shared.models.base_model import Conditioning
 
 PromptPair = tuple[Conditioning, Conditioning]
@@ -87,13 +88,15 @@ def cut_square(picture: Image | Mask, square: Box, size: int) -> Any:
     left, top, right, bottom = square.rounded()
     height, width = picture.shape[:2]
     right, bottom = max(right, left + 1), max(bottom, top + 1)
-    inside = picture[max(top, 0) : max(min(bottom, height), 0), max(left, 0) : max(min(right, width), 0)]
+    inside: Any = picture[max(top, 0) : max(min(bottom, height), 0), max(left, 0) : max(min(right, width), 0)]
     room = max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0)
     if max(room[:2]) < inside.shape[0] and max(room[2:]) < inside.shape[1]:
         cut = cv2.copyMakeBorder(inside, *room, cv2.BORDER_REFLECT_101) if any(room) else inside
     else:  # what is mirrored does not all lie in the square
         rows, columns = _mirror(np.arange(top, bottom), height), _mirror(np.arange(left, right), width)
         cut = np.ascontiguousarray(picture[rows[:, None], columns[None, :]])
+    if len(cut) >= size and cut.ndim == 2:  # for a mask that is exact enough; the base model sees single levels
+        return reduce_by_area(cut, (size, size))
     interpolation = cv2.INTER_AREA if len(cut) >= size else cv2.INTER_CUBIC
     return cv2.resize(cut, (size, size), interpolation=interpolation)
 

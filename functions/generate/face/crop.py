@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -148,6 +149,25 @@ class FaceCrop:
     def sharpness(self) -> float:
         """How much fine detail the face has, without that of facial hair; see `light.measure_sharpness`."""
         return light.measure_sharpness(self.lightness, self.face * (1 - self.cut(self.facial_hair.mask)))
+
+    @cached_property
+    def skin_tone(self) -> tuple[light.Lab, float]:
+        """The mean LAB color, (3,), and the standard deviation of the lightness of the skin; 0 if no skin shows.
+
+        Lightness is that of all skin, color that of matte skin.
+        """
+        every = max(1, max(self.size) // light.SAMPLING_SIDE)
+        lab = light.to_lab(np.ascontiguousarray(self.image[::every, ::every]))
+        bare = cv2.resize(self.small.bare, lab.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        skin = bare * light.skin_likeness(lab, bare)
+        total = float(skin.sum())
+        if total < 1:
+            return np.zeros(3, np.float32), 0.0
+        colored = skin * light.matte(lab, skin)
+        weights = cv2.merge([skin, colored, colored])
+        mean = light.sum_channels(lab * weights) / light.sum_channels(weights)
+        spread = float(np.sqrt((skin * np.square(lab[..., 0] - mean[0])).sum() / total))
+        return mean.astype(np.float32), spread
 
     @cached_property
     def eyes(self) -> tuple[Part, NDArray[np.bool_]]:

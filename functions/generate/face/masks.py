@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from functions.generate.face.gaussian import blur
 from functions.generate.face.landmarks import (
     BROW_SIDES,
     EYES,
@@ -149,10 +150,10 @@ def soft(groups: Sequence[Points], points: Points, size: tuple[int, int], growth
     reach = round(abs(growth) * width * factor)
     if reach:
         canvas = grow(canvas, reach) if growth > 0 else _shrink(canvas, reach)
-    canvas = canvas.astype(np.float32)
+    drawn: Mask = canvas.astype(np.float32)
     if softness > 0:
-        canvas = cv2.GaussianBlur(canvas, (0, 0), max(softness * width * factor, 0.3), borderType=cv2.BORDER_CONSTANT)
-    result: Mask = np.clip(cv2.resize(canvas, size[::-1], interpolation=cv2.INTER_LINEAR), 0, 1)
+        drawn = blur(drawn, max(softness * width * factor, 0.3), cv2.BORDER_CONSTANT)
+    result: Mask = np.clip(cv2.resize(drawn, size[::-1], interpolation=cv2.INTER_LINEAR), 0, 1)
     return result
 
 

@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from functions.generate.face import light
+from functions.generate.face import light, masks
 from functions.generate.face.gaussian import blur
+from functions.generate.face.strips import copy_where, list_strips
 from shared.imaging.array_types import Image, Mask
 
 Curve = NDArray[np.float32]
@@ -41,7 +42,8 @@ DIMMEST, PLAIN = 40.0, 60.0  # between these, a face of less lightness has less 
 ONE_TINT = 0.5  # strength up to which a picture has only one tint at each lightness; a sepia jpg has 0.4
 SPREAD = 2.0  # strengths that a pixel may depart from the curve in a picture of one tint
 NEUTRAL, NOISY = 0.8, 2.0  # chroma up to which the tint is gray, and the strength that noise gives it in small faces
-STRIP_PIXELS = 1_000_000  # processed at a time, so that a large picture is never held in floats as a whole
+FINE = 20 * (LEVELS - 1) // 2 + 1  # levels at which a curve is looked up, between which it hardly changes
+EQUAL = (0, 0, 0), (0, 0, 0)  # bounds of the difference of two pixels that are equal
 LEAST = 16  # pixels from which a palette can be measured
 
 
@@ -75,13 +77,15 @@ class Palette:
         inside = where > 0.5
         if inside.sum() < LEAST:
             return cls(np.zeros((LEVELS, 2), np.float32), USUAL_STRENGTH, FLESH, PLAIN, 2 * MODELED)
-        curve = _measure_curve(lab[inside])
-        away = (lab[..., 1:] - _tint_at(curve, lab[..., 0])) * inside[..., None]
+        colors = lab[inside]
+        lightness, curve = colors[:, 0], _measure_curve(colors)
+        tint, away = _tint_at(curve, lightness), np.zeros((*inside.shape, 2), np.float32)
+        away[inside] = colors[:, 1:] - tint
         sigma = max(SPECKLE * width * factor, FINEST)
         share = np.maximum(blur(inside.astype(np.float32), sigma), 0.05)
         smooth = (blur(away, sigma) / share[..., None])[inside]
         strength = float(np.sqrt(np.square(smooth, dtype=np.float64).sum(axis=1).mean()))
-        lightness, tints = lab[inside][:, 0], np.linalg.norm(_tint_at(curve, lab[inside][:, 0]), axis=-1)
+        tints = np.linalg.norm(tint, axis=-1)
         low, middle, high = np.quantile(lightness, (0.05, 0.5, 0.95))
         if strength <= NOISY and np.sqrt(np.square(tints).mean()) <= NEUTRAL:
             curve, strength = np.zeros_like(curve), 0.0
@@ -163,7 +167,8 @@ class Palette:
         color = natural + (1 - natural) * min(1.0, self.strength / USUAL_STRENGTH)
         tone = modeled + (1 - modeled) * min(1.0, self.contrast / MODELED)
 
-        def scale(new: light.Lab, old: light.Lab) -> Image:
+        def scale(changed: Image, unchanged: Image) -> Image:
+            new, old = light.to_lab(changed), light.to_lab(unchanged)
             lightness = old[..., 0] + tone * (new[..., 0] - old[..., 0])
             away_new, away_old = (lab[..., 1:] - _tint_at(self.curve, lab[..., 0]) for lab in (new, old))
             tint = _tint_at(self.curve, lightness) + away_old + color * (away_new - away_old)
@@ -183,15 +188,14 @@ class Palette:
         if not self.one_tint:
             return image
 
-        def plain(new: light.Lab, old: light.Lab) -> Image:
+        def plain(changed: Image, unchanged: Image) -> Image:
             if self.neutral:
-                new[..., 1:] = 0
-                # one channel repeated: the conversion alone leaves the channels of gray one level apart
-                return np.repeat(light.to_rgb(new)[..., 1:2], 3, axis=-1)
+                return light.to_gray(changed)
+            new, old = light.to_lab(changed), light.to_lab(unchanged)
             tint = _tint_at(self.curve, new[..., 0])
             away_new, away_old = new[..., 1:] - tint, old[..., 1:] - _tint_at(self.curve, old[..., 0])
-            allowed = np.linalg.norm(away_old, axis=-1) + SPREAD * self.strength
-            far = np.maximum(np.linalg.norm(away_new, axis=-1) / np.maximum(allowed, 1e-6), 1)
+            allowed = cv2.magnitude(*cv2.split(away_old)) + np.float32(SPREAD * self.strength)
+            far = np.maximum(cv2.magnitude(*cv2.split(away_new)) / np.maximum(allowed, 1e-6), 1)
             new[..., 1:] = tint + away_new / far[..., None]
             return light.to_rgb(new)
 
@@ -203,17 +207,16 @@ def is_gray(image: Image) -> bool:
     return bool(np.array_equal(image[..., 0], image[..., 1]) and np.array_equal(image[..., 1], image[..., 2]))
 
 
-def _change_pixels(after: Image, before: Image, change: Callable[[light.Lab, light.Lab], Image]) -> Image:
-    """Return `after` with `change` applied to the pixels that differ, given in LAB after and before, (1, N, 3) each."""
+def _change_pixels(after: Image, before: Image, change: Callable[[Image, Image], Image]) -> Image:
+    """Return `after` with `change` applied to the pixels that differ; it is given parts of both, (h, w, 3) each."""
     result = after
-    rows = max(1, STRIP_PIXELS // after.shape[1])
-    for top in range(0, len(after), rows):
-        strip = slice(top, top + rows)
-        differs = np.any(after[strip] != before[strip], axis=-1)
-        if differs.any():
+    for rows in list_strips(after.shape):
+        differs = cv2.bitwise_not(cv2.inRange(cv2.absdiff(after[rows], before[rows]), *EQUAL))
+        _, columns = masks.bounds(differs, 0.0)
+        if columns.stop > columns.start:
             result = after.copy() if result is after else result
-            new, old = (light.to_lab(image[strip][differs][None]) for image in (after, before))
-            result[strip][differs] = change(new, old)[0]
+            made = change(after[rows, columns], before[rows, columns])
+            copy_where(made, differs[:, columns] > 0, result[rows, columns])
     return result
 
 
@@ -238,10 +241,10 @@ def _measure_curve(colors: NDArray[np.float32]) -> Curve:
 
 def _tint_at(curve: Curve, lightness: light.Lightness) -> NDArray[np.float32]:
     """Return the curve's tint at each lightness, (..., 2)."""
-    place = np.clip(lightness * ((LEVELS - 1) / 100), 0, LEVELS - 1)
-    below = np.minimum(place.astype(np.intp), LEVELS - 2)
-    share = (place - below)[..., None].astype(np.float32)
-    tint: NDArray[np.float32] = curve[below] * (1 - share) + curve[below + 1] * share
+    at = np.linspace(0, LEVELS - 1, FINE)
+    fine = np.stack([np.interp(at, np.arange(LEVELS), one) for one in curve.T], axis=1).astype(np.float32)
+    place = np.clip(lightness * np.float32((FINE - 1) / 100) + np.float32(0.5), 0, FINE - 1).astype(np.int32)
+    tint: NDArray[np.float32] = np.take(fine, place, axis=0)
     return tint
 
 

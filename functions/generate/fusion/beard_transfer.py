@@ -125,7 +125,7 @@ class BeardTransfer:
         if not bare.any() or total < LEAST:
             return None
         column = np.maximum(_neck_column(crop), face)
-        mean = (drawn * repeat(skin)).sum(axis=(0, 1)) / total
+        mean = light.sum_channels(drawn * repeat(skin)) / total
         own = _neck_likeness(crop.lab, _mean_skin(crop), crop.width) * (1 - self.template) * (1 - face)
         filling = _draw_neck(drawn, mean, skin, face, self.person, bare * column, crop, own)
         beside = bare * (1 - column)
@@ -201,7 +201,7 @@ def _draw_neck(
 
 def _mean_skin(crop: FaceCrop) -> Lab:
     """Return the mean color of a face's skin, LAB, (3,)."""
-    mean: Lab = (crop.lab * repeat(crop.skin)).sum(axis=(0, 1)) / max(float(crop.skin.sum()), LEAST)
+    mean: Lab = light.sum_channels(crop.lab * repeat(crop.skin)) / max(float(crop.skin.sum()), LEAST)
     return mean
 
 

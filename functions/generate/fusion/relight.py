@@ -20,6 +20,7 @@ FAINT_SHIFT = 2.0  # lightness; the share cannot be measured from a smaller shif
 # that makes the skin paler each pixel takes its share by its own color: the white of teeth none, but the gold that
 # a small photo's chroma spreads over them, all of it. Not so with a beard, which would turn as red as the skin
 COLOR_ON_FEATURES = 0.2
+EYE_SOFTNESS = 0.006  # face widths: with more, narrow eyes have white bars for lower lids where the skin gets darker
 PALER = (0.0, -0.12)  # relative change of the skin's chroma, over which that share rises to 1
 LIGHT = 8  # channels of `light.LowLight`
 
@@ -67,7 +68,7 @@ class Relighting:
         """
         low = light.measure_light(drawn, base.lab, skin_drawn, skin_base, base.width, border)
         low = RowEnlarger(low, base.size).cut(slice(0, base.size[0]))
-        own = np.maximum(np.maximum(masks.eyes(base.points, base.size), masks.mouth(base.points, base.size)), hair)
+        own = np.maximum(np.maximum(_eyeballs(base), masks.mouth(base.points, base.size)), hair)
         shift = light.shift_light(drawn, cv2.split(low), tone)[..., 0]
         shade = 1 - tone.modeled * (1 - _measure_shade(drawn[..., 0], shift, base, whites))
         paleness = _measure_paleness(low, skin_drawn) * (1 - float(np.max(hair)))
@@ -120,10 +121,15 @@ class Relighting:
         return gain_of_all
 
 
+def _eyeballs(base: FaceCrop) -> Mask:
+    """Return the mask, (h, w), of the openings of the eyes: lids and lashes are lit as the skin is."""
+    return masks.eyes(base.points, base.size, growth=0.0, softness=EYE_SOFTNESS)
+
+
 def _measure_paleness(low: light.LowLight, skin: Mask) -> float:
     """Return how surely the light makes the drawn skin paler, 0 to 1."""
-    weight = skin[..., None] / max(float(skin.sum()), 1.0)
-    change, level = ((low[..., planes] * weight).sum(axis=(0, 1)) for planes in (slice(1, 3), slice(4, 6)))
+    mean = skin.ravel() @ low.reshape(skin.size, -1) / max(float(skin.sum()), 1.0)
+    change, level = mean[1:3], mean[4:6]
     relative = float(change @ level) / max(float(level @ level), 1.0)
     return float(np.clip((relative - PALER[0]) / (PALER[1] - PALER[0]), 0, 1))
 

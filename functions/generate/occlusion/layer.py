@@ -13,6 +13,7 @@ between the strands. So there an object is not lifted: it, and a little around i
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -33,6 +34,7 @@ BESIDE = 0.12  # face widths around the outline in which skin is painted
 LEAST_SKIN = 0.02  # weight of what does not look like skin, which counts where nothing else is near
 REACHES = (0.02, 0.05, 0.12, 0.4, 1.2)  # sigmas in face widths at which skin is looked for beside a hole
 ENOUGH = 0.05  # weight of the skin from which its mean counts
+STRIP, ROWS = 16, 512  # rows of each strip in which the grain is measured, and about how many of a large face in all
 GRAIN_SEED = 15  # fixed, so that every run paints the same
 # face widths: around a face in which something may move; around an object that leaves it, in which nothing does; sigma
 # over which that fades; and sigma of the outline that divides inside from outside
@@ -62,7 +64,7 @@ class OccluderLayer:
         """Lift the objects that cover `share` off the face at `landmarks`, (68, 2)."""
         return cls(picture, share, clear(picture, landmarks, share) if share.any() else picture)
 
-    @property
+    @cached_property
     def empty(self) -> bool:
         """Whether nothing lies before the face."""
         return not self.share.any()
@@ -136,15 +138,14 @@ def _paint_skin(crop: FaceCrop, seen: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return the colors of the skin nearby, (h, w, 3), in levels, of the pixels that are `seen`, (h, w)."""
     weight = (seen * (LEAST_SKIN + (1 - LEAST_SKIN) * crop.skin)).astype(np.float32)
     colors = crop.image.astype(np.float32)
-    painted, missing = np.zeros_like(colors), np.ones((*crop.size, 1), np.float32)
+    painted, missing, weighted = np.zeros_like(colors), np.ones(crop.size, np.float32), colors * repeat(weight)
     for reach in REACHES:
-        total = blur(weight, reach * crop.width)[..., None]
-        mean = blur(colors * weight[..., None], reach * crop.width) / np.maximum(total, 1e-6)
-        trust = np.clip(total / ENOUGH, 0, 1) * missing
-        painted += trust * mean
+        total = blur(weight, reach * crop.width)
+        trust = np.clip(total * np.float32(1 / ENOUGH), 0, 1) * missing
+        painted += repeat(trust / np.maximum(total, 1e-6)) * blur(weighted, reach * crop.width)
         missing -= trust
     if seen.any():
-        painted += missing * np.median(crop.image[seen], axis=0).astype(np.float32)
+        painted += repeat(missing) * np.median(crop.image[seen], axis=0).astype(np.float32)
     return painted
 
 
@@ -153,13 +154,14 @@ def _draw_grain(crop: FaceCrop, seen: NDArray[np.bool_], size: tuple[int, ...]) 
 
     `seen` are the pixels of the skin at the crop's working size.
     """
-    part = crop.working.cover(masks.bounds(seen.view(np.uint8), 0.0))
-    there = crop.enlarge(seen.astype(np.float32), part) > 0.5
-    if not there.any():
-        return np.zeros(size, np.float32)
-    gray = cv2.transform(crop.image[part].astype(np.float32), np.full((1, 3), 1 / 3))
-    gray -= cv2.GaussianBlur(gray, (0, 0), 1.5)
-    strength = np.float32(1.48 * np.median(np.abs(gray[there])))
+    skin, fine = RowEnlarger(seen.astype(np.float32), crop.size), []
+    for top in range(0, crop.size[0], STRIP * max(1, crop.size[0] // ROWS)):
+        rows = slice(top, min(top + STRIP, crop.size[0]))
+        gray = cv2.transform(crop.image[rows].astype(np.float32), np.full((1, 3), 1 / 3))
+        gray -= cv2.GaussianBlur(gray, (0, 0), 1.5)
+        fine.append(np.abs(gray[skin.cut(rows) > 0.5]))
+    found = np.concatenate(fine)
+    strength = np.float32(1.48 * np.median(found)) if found.size else np.float32(0)
     return strength * np.random.default_rng(GRAIN_SEED).standard_normal(size, np.float32)
 
 

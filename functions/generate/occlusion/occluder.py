@@ -19,6 +19,7 @@ from functions.generate.face.crop import FaceCrop
 from functions.generate.face.gaussian import blur
 from functions.generate.face.landmarks import EYES, LIPS, NOSE_BASE, NOSE_BRIDGE, with_forehead
 from functions.generate.face.light import Lab, to_lab
+from functions.generate.face.strips import repeat
 from functions.generate.face.working_size import Part, WorkingSize, rescale, shift
 from functions.generate.occlusion import aligned_face
 from functions.generate.occlusion.network import OccluderNetwork
@@ -316,9 +317,9 @@ def _unlikeness(lab: Lab, weight: NDArray[np.floating], sigma: float) -> Mask:
     Twice the negative logarithm of a normal density whose mean and variance are those of the surroundings.
     """
     weight = weight.astype(np.float32) + np.float32(1e-6)
-    total = blur(weight, sigma)[..., None]
-    mean = blur(lab * weight[..., None], sigma) / total
-    variance = blur(np.square(lab) * weight[..., None], sigma) / total - np.square(mean)
-    variance = np.maximum(variance, 0) + NOISE**2
-    unlike: Mask = (np.square(lab - mean) / variance + np.log(variance)).sum(axis=2).astype(np.float32)
+    total, weights = repeat(blur(weight, sigma)), repeat(weight)
+    mean = blur(lab * weights, sigma) / total
+    variance = blur(np.square(lab) * weights, sigma) / total - np.square(mean)
+    variance = np.maximum(variance, 0) + np.float32(NOISE**2)
+    unlike: Mask = cv2.transform(np.square(lab - mean) / variance + cv2.log(variance), np.ones((1, 3)))
     return unlike

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from functions.generate.face import light, masks
+from functions.generate.face import masks
 from functions.generate.face.color_change import fit_change
 from functions.generate.face.crop import FaceCrop
 from functions.generate.face.strips import RowEnlarger, list_patches
@@ -34,8 +34,8 @@ def balance_color(
     crop = FaceCrop.of(image, landmarks)
     if crop.empty:
         return image.copy()
-    mean, spread = _measure_skin(crop)
-    wanted_mean, wanted_spread = _measure_skin(template)
+    mean, spread = crop.skin_tone
+    wanted_mean, wanted_spread = template.skin_tone
     if spread == 0 or wanted_spread == 0:
         return image.copy()
     shift = np.clip(wanted_mean - mean, -SHIFT_LIMIT, SHIFT_LIMIT)
@@ -55,22 +55,3 @@ def balance_color(
             # equal to `before` where the share is 0
             target[patch] = cv2.blendLinear(cv2.transform(before, to_balanced), before, share, 1 - share)
     return result
-
-
-def _measure_skin(crop: FaceCrop) -> tuple[light.Lab, float]:
-    """Return the mean LAB color, (3,), and the standard deviation of the lightness of the skin; 0 if no skin shows.
-
-    Lightness is that of all skin, color that of matte skin.
-    """
-    every = max(1, max(crop.size) // light.SAMPLING_SIDE)
-    lab = light.to_lab(np.ascontiguousarray(crop.image[::every, ::every]))
-    bare = cv2.resize(crop.small.bare, lab.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    skin = bare * light.skin_likeness(lab, bare)
-    total = float(skin.sum())
-    if total < 1:
-        return np.zeros(3, np.float32), 0.0
-    colored = skin * light.matte(lab, skin)
-    weights = cv2.merge([skin, colored, colored])
-    mean = (lab * weights).sum(axis=(0, 1)) / weights.sum(axis=(0, 1))
-    spread = float(np.sqrt((skin * np.square(lab[..., 0] - mean[0])).sum() / total))
-    return mean.astype(np.float32), spread
