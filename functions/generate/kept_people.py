@@ -6,20 +6,21 @@
 | a user without a training, from other photos | the same, in place of the earlier photos |
 | a user without a training, from the same photos | nothing, they are kept already |
 | a user with a training | nothing but a warning: photos never take the place of a LoRA |
+| a user with a training, and the photos show another person who is to replace them expressly | kept |
 | whatever came before the answer is committed | that stays: the record says which moment's it replaces |
 """
 
 import hashlib
 from dataclasses import dataclass
 
-from functions.generate import user_model
 from functions.generate.models import GenerateModels
 from functions.generate.person import Person
 from shared.contract import keys
 from shared.contract.manifests import Json
+from shared.contract.request import IfAnotherPerson
+from shared.contract.user_model import find_user, read_moment
 from shared.contract.users import UserModel
 from shared.contract.workspace import Workspace
-from shared.errors import UnknownUser
 from shared.photos.person_photos import PersonPhoto, PersonPhotos, save_close_up
 
 REPLACES = "replaces"  # in a record: the moment of the one that was there, 0 for none, see `lifecycle/pointers.py`
@@ -34,13 +35,22 @@ class KeptPerson:
     warning: str | None = None
 
 
-def keep_person(who: Person, workspace: Workspace, models: GenerateModels) -> KeptPerson:
-    """Keep the references of a person who has some and a user_id; do nothing for anybody else."""
-    if who.gathered is None or who.user_id is None:
+def keep_person(
+    who: Person, workspace: Workspace, models: GenerateModels, if_another: IfAnotherPerson = "warn"
+) -> KeptPerson:
+    """Keep the references of a person who has some and a user_id; do nothing for anybody else.
+
+    Args:
+        if_another: what the request says about references of another person than the one who is known.
+    """
+    if who.gathered is None or who.user_id is None or who.known is None:
         return KeptPerson()
-    seen = user_model.read_moment(who.user_id, workspace)
-    known = _find_user(who.user_id, workspace)
-    if known is not None and known.lora is not None:
+    known, seen = who.known.model, who.known.moment
+    gives_up = who.known.is_another and if_another == "replace"
+    if read_moment(who.user_id, workspace) != seen:  # another answer was committed while this portrait was made
+        stored = find_user(who.user_id, workspace)
+        known, seen, gives_up = stored.model, stored.moment, False
+    if known is not None and known.lora is not None and not gives_up:
         return KeptPerson(
             warning=f"{who.field}: {who.user_id} has a training, so these pictures were used for this portrait only; "
             "leave them out to use the training"
@@ -62,13 +72,6 @@ def keep_person(who: Person, workspace: Workspace, models: GenerateModels) -> Ke
         references=references,
     )
     return KeptPerson(record.model_dump(mode="json") | {REPLACES: seen})
-
-
-def _find_user(user_id: str, workspace: Workspace) -> UserModel | None:
-    try:
-        return user_model.load_user_model(user_id, workspace)
-    except UnknownUser:
-        return None
 
 
 def _digest(photo: PersonPhoto) -> str:

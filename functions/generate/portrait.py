@@ -23,6 +23,7 @@ from functions.generate.stages import RunContext, Stage, count_steps
 from shared.contract import keys
 from shared.contract.function import Answer
 from shared.contract.manifests import NOBODY, Json, encode
+from shared.contract.request import IfAnotherPerson
 from shared.contract.validation import bound_text, validate
 from shared.contract.workspace import Workspace
 from shared.faces import Face
@@ -36,7 +37,8 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     """Answer one generate request.
 
     Raises:
-        InvalidField, PhotoError, NoFaceInTemplate, UnsuitableFace, FaceCountMismatch, UnknownUser, NoUsableReference:
+        InvalidField, PhotoError, NoFaceInTemplate, UnsuitableFace, FaceCountMismatch, UnknownUser, NoUsableReference,
+        AnotherPerson:
             the request cannot be served; the error names the field that is wrong.
     """
     started = time.monotonic()
@@ -48,7 +50,7 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     people = load_people(knobs, workspace, models)
     warnings += models.license_warnings + list_warnings(knobs, models)
     warnings += warn_of_other_base_models(people.values(), models)
-    warnings += warn_of_rejected(people.values())
+    warnings += warn_of_rejected(people.values()) + warn_of_doubts(people.values())
     counted = template.REFERENCES if knobs.user_id is None else template.USER_ID
     found = template.find_faces(decoded.image, request.template_image, models.cached_engine)
     faces, settings = found.faces, models.settings.generate
@@ -70,7 +72,7 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     context.take_through(picture_stages, [picture], first=len(face_stages) + 1)
     by = name_enhancer(knobs, bool(jobs), models)
     made = Provenance.of(knobs, seed, models.base_model, bool(jobs) or bool(picture_stages), by)
-    told, kept_warnings = describe_people(assignments, people, workspace, models)
+    told, kept_warnings = describe_people(assignments, people, workspace, models, knobs.another_person)
     told |= {"faces": describe_faces(faces, described, models), "trained": all(job.lora is not None for job in jobs)}
     data, unfit = output.save_portrait(
         decoded.to_file_space(picture.image),
@@ -99,7 +101,7 @@ def load_people(knobs: GenerateConfigure, workspace: Workspace, models: Generate
             continue
         if wanted.references:
             place = template.REFERENCES if len(knobs.assignments) == 1 else f"{template.REFERENCES}.{number}"
-            people[wanted] = person.judge_person(wanted, place, workspace, models)
+            people[wanted] = person.judge_person(wanted, place, workspace, models, knobs.another_person)
         elif wanted.user_id is not None:
             people[wanted] = person.load_person(
                 wanted.user_id,
@@ -134,11 +136,17 @@ def warn_of_rejected(people: Iterable[Person]) -> list[str]:
     )
 
 
+def warn_of_doubts(people: Iterable[Person]) -> list[str]:
+    """Return the warnings about references that may show somebody else than the person who is known."""
+    return [f"{who.field}: {doubt}" for who in people for doubt in who.doubts]
+
+
 def describe_people(
     assignments: Sequence[FaceAssignment],
     people: Mapping[FaceAssignment, Person],
     workspace: Workspace,
     models: GenerateModels,
+    if_another: IfAnotherPerson,
 ) -> tuple[Json, list[str]]:
     """Keep the references that have a user_id, and describe the people for the answer.
 
@@ -149,7 +157,7 @@ def describe_people(
     for wanted, who in people.items():
         if who.gathered is None:
             continue
-        done = keep_person(who, workspace, models)
+        done = keep_person(who, workspace, models, if_another)
         kept += [done.record] if done.record else []
         warnings += [done.warning] if done.warning else []
         described.append(
@@ -158,6 +166,7 @@ def describe_people(
                 "user_id": who.user_id,
                 "used": [photo.name for photo in who.gathered.photos],
                 "rejected": who.gathered.rejected,
+                "similarity_to_known": None if who.known is None else who.known.likeness,
             }
         )
     return {"references": described, "kept": kept} if described else {}, warnings
