@@ -13,6 +13,7 @@ from functions.generate.kept_people import keep_person
 from functions.generate.models import GenerateModels
 from functions.generate.occlusion.occluder import Occluder
 from functions.generate.person import Person
+from functions.generate.photo_hiding import TOLD, describe_hidden, hidden_features
 from functions.generate.photo_size import describe_too_small, is_too_small
 from functions.generate.picture_stages import PictureJob, check_size, doubles, list_warnings, plan_picture_stages
 from functions.generate.progress import Progress
@@ -62,7 +63,7 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     seed = secrets.randbelow(SEEDS) if knobs.seed is None else knobs.seed
     picture = PictureJob(decoded.image.copy(), faces, knobs, seed)
     jobs = prepare_jobs(picture, assignments, people, occluders, workspace, models)
-    warnings += warn_of_facial_hair(jobs) + warn_of_small_photos(jobs)
+    warnings += warn_of_facial_hair(jobs) + warn_of_small_photos(jobs) + warn_of_hidden_photos(jobs)
     face_stages = plan_face_stages(knobs, models.step_count) if jobs else []
     picture_stages = plan_picture_stages(knobs, picture.image.shape, models)
     steps = count_steps(face_stages, len(jobs)) + count_steps(picture_stages, 1)
@@ -194,6 +195,17 @@ def warn_of_small_photos(jobs: Sequence[FaceJob]) -> list[str]:
         )
         for job in jobs
         if job.draws_photo and is_too_small(job.photo, job.template_landmarks)
+    ]
+
+
+def warn_of_hidden_photos(jobs: Sequence[FaceJob]) -> list[str]:
+    """Return a warning for each face whose person's photo shows it partly hidden."""
+    hidden = [(job, hidden_features(job.photo)) for job in jobs if job.draws_photo]
+    return [
+        f"face {job.index + 1} from the left: "
+        + describe_hidden(share, job.person.user_id or "the person", len(job.person.portrayals))
+        for job, share in hidden
+        if share >= TOLD
     ]
 
 
