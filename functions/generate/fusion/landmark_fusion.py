@@ -201,8 +201,9 @@ class Drawing:
         small = self.crop.small
         return self.projection.draw(self._reduce(picture, small.width), small.size)
 
-    def measure_shown(self) -> Mask:
-        """Return the mask of what the photo shows of the crop at its working size, (h, w), 0 to 1.
+    @cached_property
+    def visible(self) -> Mask:
+        """Mask of what the photo shows of the crop at its working size, (h, w), 0 to 1.
 
         Lips and lids are never taken for hidden: they are stretched where they open.
         """
@@ -214,9 +215,9 @@ class Drawing:
         """Draw the mask of the frames of the person's glasses on a part of the crop."""
         rows, columns = part
         frames = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.float32)
-        small = self.draw_small(self.person.frames) * self.measure_shown()
+        small = self.draw_small(self.person.frames) * self.visible
         there = overlap(self.crop.working.cover(masks.bounds(small, 1.0)), part)
-        drawn = np.clip(self.draw(self.person.frames, there), 0, 1) * self.crop.enlarge(self.measure_shown(), there)
+        drawn = np.clip(self.draw(self.person.frames, there), 0, 1) * self.crop.enlarge(self.visible, there)
         frames[shift(there, -rows.start, -columns.start)] = drawn
         return frames
 
@@ -267,7 +268,7 @@ def _blend(
     """
     person, crop, small = drawing.person, drawing.crop, drawing.crop.small
     on_small, nothing = drawing.draw_small, np.zeros(small.size, np.float32)
-    shown = drawing.measure_shown()
+    shown = drawing.visible
     worn = np.clip(on_small(person.frames), 0, 1) * shown if person.glasses else nothing
     framed = bool(frames.any())  # only one pair of glasses on the nose: the template's stays
     photo = person.without_frames if framed and person.glasses else person.image

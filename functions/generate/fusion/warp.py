@@ -195,7 +195,8 @@ class Projection:
         steps = self.size[1] / columns, self.size[0] / rows
         bent = np.stack([slope / step for slope, step in zip(slopes, steps, strict=True)], axis=-1)
         relative = np.linalg.inv(turn) @ (bent.transpose(1, 2, 0, 3) + turn)
-        least = np.linalg.svd(relative, compute_uv=False)[..., 1] * np.sign(np.linalg.det(relative))
+        (a, b), (c, d) = relative.transpose(2, 3, 0, 1)
+        least = (np.hypot(a + d, b - c) - np.hypot(a - d, b + c)) / 2  # negative where it is folded
         mask = np.clip((least - FOLDED) / (STRETCHED - FOLDED), 0, 1).astype(np.float32)
         shown: Mask = np.clip(cv2.resize(mask, size[::-1], interpolation=cv2.INTER_LINEAR), 0, 1)
         return shown
