@@ -7,8 +7,8 @@ from functions.train.loss import DiffusionLoss
 from shared.models.base_model import Conditioning
 
 LEVELS = 8  # noise levels, spread evenly over all time steps; one measurement costs about as much as one update
-# of the crops, a photo's straight and its mirrored one, every other at a level: on a training of 300 steps whose loss
-# rises by 3.6 % this measures it within 0.1 % of what all crops at all levels do
+# of the crops, a photo's straight and its mirrored one, every other at a level: in trainings of four people, in which
+# the loss rises by 1.3 to 7.0 % above its minimum, the rise is within 0.1 % of that by all crops at all levels
 SHARE = 2
 SEED = 4321
 
