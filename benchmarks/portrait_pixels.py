@@ -1,10 +1,11 @@
 """Measures what a portrait costs beside its networks, by the size of the template.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.portrait_pixels [--megapixels 1 4 12 24] [--repeats 3] [--profile N]
-                                                      [--return-freed-memory]
+    OMP_NUM_THREADS=1 python -m benchmarks.portrait_pixels [--megapixels 1 4 12 24] [--templates without glasses]
+                                                      [--repeats 3] [--profile N] [--return-freed-memory]
 
-The template shows one face of half its height: Eileen Collins without glasses, or Grace Hopper with glasses, enlarged,
-with noise as of a sensor, as a jpg. The person is the other of the two. Knobs are the contract's defaults, the base
+The template shows one face of half its height, enlarged, with noise as of a sensor, as a jpg: `without` is Eileen
+Collins without glasses, `glasses` Grace Hopper with hers, `gray` and `cup` the same without colors and with a cup
+before her chin. The person is the other of the two. Knobs are the contract's defaults, the base
 model is portrait-tiny, everything is in memory, and the PNG is written. Memory that is freed is kept, as in a worker
 (`shared/runtime/memory_reuse.py`), unless `--return-freed-memory` is given.
 
@@ -45,12 +46,15 @@ from shared.runtime.memory_reuse import keep_freed_memory
 from shared.settings import ModelSettings, Settings
 from tests import pictures
 from tests.fake_workspace import FakeWorkspace
+from tests.occluders import cover
 from tests.trained_users import lora, make_trained_user
 
 PROPOSED = {1: 0.6, 4: 1.2, 12: 2.5, 24: 4.0}  # seconds beside the networks, by megapixels
 SHAPE = 3 / 2  # height by width of the template
 SHARE = 0.5  # of the template's height that the face's box takes
 NOISE = 2.0  # levels, of a sensor
+# by their names: whom the template shows, and who takes the face
+TEMPLATES = dict.fromkeys(("glasses", "gray", "cup"), ("glasses", "without")) | {"without": ("without", "glasses")}
 MARK = 16  # pixels in a corner of the template that change from turn to turn
 QUALITY = 92  # of the template's jpg
 NETWORKS = ("predict", "encode", "decode")  # methods of the base model that run a network
@@ -98,8 +102,9 @@ def main() -> int:
     print(f"{'MP':>4} {'template':<9}{'whole s':>9}{'networks':>10}{'else':>8}{'proposed':>10}{'PNG MB':>8}")
     missed = 0
     for megapixels in arguments.megapixels:
-        for name, who in (("without", "glasses"), ("glasses", "without")):
-            template, workspace = enlarge(shown[name], megapixels, models), FakeWorkspace(people)
+        for name in arguments.templates:
+            whom, who = TEMPLATES[name]
+            template, workspace = _vary(enlarge(shown[whom], megapixels, models), name, models), FakeWorkspace(people)
             whole, networks = _measure(models, workspace, template, who, arguments.repeats)
             proposed = PROPOSED.get(megapixels)
             missed += proposed is not None and whole - networks > proposed
@@ -130,6 +135,15 @@ def enlarge(picture: Image, megapixels: float, models: GenerateModels) -> Image:
     noise = np.random.default_rng(1).standard_normal(large.shape, dtype=np.float32)
     noisy: Image = np.clip(large + NOISE * noise, 0, 255).astype(np.uint8)
     return noisy
+
+
+def _vary(template: Image, name: str, models: GenerateModels) -> Image:
+    if name == "gray":
+        gray: Image = cv2.cvtColor(cv2.cvtColor(template, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+        return gray
+    if name == "cup":
+        return cover("cup", template, largest(models.engine.detect(template)).landmarks)[0]
+    return template
 
 
 def _make_people(models: GenerateModels, shown: dict[str, Image]) -> dict[str, bytes]:
@@ -172,6 +186,7 @@ def _make(models: GenerateModels, workspace: FakeWorkspace, who: str) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Cost of a portrait beside its networks, by size")
     parser.add_argument("--megapixels", type=int, nargs="+", default=sorted(PROPOSED))
+    parser.add_argument("--templates", nargs="+", choices=sorted(TEMPLATES), default=["without", "glasses"])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--profile", type=int, default=0)
     parser.add_argument("--return-freed-memory", action="store_true")

@@ -13,7 +13,8 @@ from shared.contract.manifests import Json
 from shared.errors import ConfigurationError
 from shared.runtime.request_models import request_model
 
-NOT_KNOBS = {"references", "user_id", "sex", "seed", "image_format"}  # set elsewhere on the page, or always the same
+# set elsewhere on the page, or always the same
+NOT_KNOBS = {"references", "user_id", "another_person", "sex", "seed", "image_format"}
 GROUPED = (
     ("more_like_me", "apply_face_fusion_after", "more_like_me_before", "apply_face_fusion_before"),
     (

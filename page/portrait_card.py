@@ -10,6 +10,7 @@ from page.following import Seen
 from page.studio import Studio
 from page.widgets import ask, compare, heading, icon_button, picture, picture_url
 from shared.contract.manifests import Json, is_canceled
+from shared.errors import AnotherPerson
 
 HINT_SECONDS = 8.0  # without progress, after which the viewer is told about workers
 
@@ -20,12 +21,21 @@ class PortraitCard:
     Args:
         body: what was sent.
         on_again: called with the body to set the form to the same settings.
+        on_replace: called with the body where its photos show somebody else than the person of the name, and the viewer
+            wants them to replace the person.
     """
 
     def __init__(
-        self, studio: Studio, number: int, request_id: str, body: Json, on_again: Callable[[Json], Any]
+        self,
+        studio: Studio,
+        number: int,
+        request_id: str,
+        body: Json,
+        on_again: Callable[[Json], Any],
+        on_replace: Callable[[Json], Any],
     ) -> None:
-        self._studio, self._request_id, self._body, self._on_again = studio, request_id, body, on_again
+        self._studio, self._request_id, self._body = studio, request_id, body
+        self._on_again, self._on_replace = on_again, on_replace
         self.finished, self._number = False, number
         with ui.element("article").classes("portrait") as self.root:
             self.root.props["aria-label"] = texts.portrait_of(number, None)
@@ -56,7 +66,7 @@ class PortraitCard:
             if seen.answer.get("code") == "OK":
                 self._show(seen.answer["data"])
             else:
-                show_error(seen.answer)
+                show_error(seen.answer, lambda: self._on_replace(self._body))
         return True
 
     async def _stop(self) -> None:
@@ -119,8 +129,12 @@ def show_progress(
     left.set_text("" if eta is None else texts.seconds_left(float(eta)))
 
 
-def show_error(answer: Json) -> None:
-    """Show why a request failed and what to do; the worker's own words, which are for programmers, are folded up."""
+def show_error(answer: Json, on_replace: Callable[[], Any]) -> None:
+    """Show why a request failed and what to do; the worker's own words, which are for programmers, are folded up.
+
+    Args:
+        on_replace: called if the photos showed somebody else, and the viewer wants them to replace the person.
+    """
     kind = str(((answer.get("data") or {}).get("error") or {}).get("type"))
     title, advice = texts.FAILURES.get(kind, (texts.STATE_NAMES["failed"], texts.FAILED_ADVICE))
     with ui.element("div").classes("failure"):
@@ -128,6 +142,8 @@ def show_error(answer: Json) -> None:
         with ui.element("div"):
             heading(title, 3)
             ui.label(advice).classes("advice")
+            if kind == AnotherPerson.__name__:
+                ui.button(texts.REPLACE_PERSON, on_click=on_replace, color=None).props("outline dense no-caps")
             if not is_canceled(answer):
                 with ui.element("details"):
                     with ui.element("summary").classes("hint"):

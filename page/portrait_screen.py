@@ -2,7 +2,9 @@
 
 import random
 import time
-from typing import Any
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal
 
 from nicegui import ui
 
@@ -152,9 +154,15 @@ class PortraitScreen:
     def _add(self, request_id: str, body: Json) -> None:
         self._empty.set_visibility(False)
         with self._gallery:
-            made = PortraitCard(self._studio, len(self._portraits) + 1, request_id, body, self._again)
+            number = len(self._portraits) + 1
+            made = PortraitCard(self._studio, number, request_id, body, self._again, self._replace)
         made.root.move(self._gallery, 0)
         self._portraits.append(made)
+
+    async def _replace(self, body: Json) -> None:
+        sent = await ask(self._studio.portray_replacing, self._photos.draft, body)
+        if sent is not None:
+            self._add(*sent)
 
     async def _again(self, body: Json) -> None:
         configure: dict[str, Any] = body["configure"]
@@ -171,10 +179,16 @@ class PortraitScreen:
         user = self._user()
         if not await self._photos.adopt(user):
             return
-        request_id = await ask(self._studio.train, user, self._photos.usable(), int(self._steps.value or STEPS))
+        await self._train_person(user, self._photos.usable(), int(self._steps.value or STEPS))
+
+    async def _train_person(
+        self, user: str, photos: Sequence[str], steps: int, if_another: Literal["refuse", "replace"] = "refuse"
+    ) -> None:
+        request_id = await ask(self._studio.train, user, photos, steps, if_another)
         if request_id is not None:
             with self._training_area:
-                self._trainings.append(TrainingCard(self._studio, user, request_id))
+                again = partial(self._train_person, user, photos, steps, "replace")
+                self._trainings.append(TrainingCard(self._studio, user, request_id, again))
 
     async def _tick(self) -> None:
         now = time.monotonic()

@@ -3,10 +3,11 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePath
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -117,10 +118,17 @@ class Studio:
         self.drafts.note_request(draft, "check", request_id, photos)
         return request_id
 
-    def train(self, user_id: str, photos: Sequence[str], steps: int) -> str:
-        """Send a training and return its id."""
+    def train(
+        self, user_id: str, photos: Sequence[str], steps: int, if_another: Literal["refuse", "replace"] = "refuse"
+    ) -> str:
+        """Send a training and return its id.
+
+        Args:
+            if_another: what happens if the photos show somebody else than the person of this id.
+        """
         configure = {
             "user_id": user_id,
+            "another_person": if_another,
             "max_train_steps": steps,
             "val_save_checkpointing_steps": max(1, steps // 8),
         }
@@ -146,10 +154,20 @@ class Studio:
             configure["user_id"] = [one.user_id for one in people]
             if any(one.photos for one in people):
                 configure["references"] = [list(one.photos) for one in people]
+        if any(one.user_id and one.photos for one in people):
+            configure["another_person"] = "refuse"
         body: Json = {"template_image": template, "configure": configure}
         request_id = self._send("generate", body)
         self.drafts.note_request(draft, "generate", request_id, [key for one in people for key in one.photos])
         return request_id, body
+
+    def portray_replacing(self, draft: Draft, body: Json) -> tuple[str, Json]:
+        """Send a request that was refused since its photos show somebody else, for them to replace the person."""
+        configure = body["configure"] | {"another_person": "replace"}
+        again = {"template_image": body["template_image"], "configure": configure}
+        request_id = self._send("generate", again)
+        self.drafts.note_request(draft, "generate", request_id, list(_flatten(configure.get("references", []))))
+        return request_id, again
 
     def cancel(self, function: str, request_id: str) -> bool:
         """Stop a request that has no answer; returns whether it was stopped."""
@@ -216,6 +234,12 @@ class Studio:
         request_id = self.client.submit_named(function, body)
         self.index.note(function, request_id)
         return request_id
+
+
+def _flatten(references: Sequence[str | Sequence[str]]) -> Iterator[str]:
+    """Yield the keys of references, which are one list, or one list for each face."""
+    for one in references:
+        yield from [one] if isinstance(one, str) else one
 
 
 def make_user_id(name: str) -> str:

@@ -220,6 +220,11 @@ FAILURES = {
         "Choose the template again, then a person for each face.",
     ),
     "NoUsableReference": ("None of the photos can be used", "Add a sharper photo in which the whole face can be seen."),
+    "AnotherPerson": (
+        "These photos show somebody else than the person of this name",
+        "Choose another name. If this name is to be theirs from now on, replace the person: "
+        "portraits of the one who is known now can then no longer be made.",
+    ),
     "TooFewPhotos": ("Too few usable photos", "A training needs five or more different photos of the person."),
     "UnknownUser": ("This person is not known any more", "Add photos of the person."),
     "Forgotten": ("This person was forgotten meanwhile", "Nothing of the request is kept."),
@@ -237,6 +242,7 @@ FAILURES = {
 """Title and advice by type of error."""
 FAILED_ADVICE = "Try again in a minute. If it fails again, tell whoever runs the workers."
 DETAILS = "What the worker said"
+REPLACE_PERSON = "Replace the person"
 
 
 WARNINGS = {

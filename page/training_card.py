@@ -1,6 +1,6 @@
 """A training while it runs and when it is done: stage, time left, the curves, a stop, and the test portraits."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nicegui import ui
@@ -15,10 +15,15 @@ LOSS_COLOR, LIKENESS_COLOR, AXIS_COLOR = "#0f9d8f", "#d97706", "#8a8a90"  # read
 
 
 class TrainingCard:
-    """One training's card."""
+    """One training's card.
 
-    def __init__(self, studio: Studio, user_id: str, request_id: str) -> None:
+    Args:
+        on_replace: called if its photos showed somebody else, and the viewer wants them to replace the person.
+    """
+
+    def __init__(self, studio: Studio, user_id: str, request_id: str, on_replace: Callable[[], Any]) -> None:
         self._studio, self._request_id, self.finished = studio, request_id, False
+        self._on_replace = on_replace
         self._shown = -1
         self._pictures: dict[int, ui.element] = {}
         self._picture_keys: dict[int, str] = {}
@@ -58,7 +63,7 @@ class TrainingCard:
             else:
                 self._caption.delete()
                 self._validations.delete()  # a training that fails keeps no pictures
-                show_error(seen.answer)
+                show_error(seen.answer, self._on_replace)
         return True
 
     def _show_pictures(self, pictures: Mapping[int, str], likeness: Mapping[int, float], best: int = -1) -> None:

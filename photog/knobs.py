@@ -7,6 +7,7 @@ class TrainKnobs(TypedDict, total=False):
     """The knobs of `configure` of train, besides the user_id."""
 
     sex: str
+    another_person: Literal["warn", "refuse", "replace"]
     max_train_steps: int
     val_save_checkpointing_steps: int
 
@@ -15,6 +16,7 @@ class GenerateKnobs(TypedDict, total=False):
     """The knobs of `configure` of generate, besides the people."""
 
     sex: str
+    another_person: Literal["warn", "refuse", "replace"]
     first_diffusion_steps: int
     first_denoising_strength: float
     second_diffusion_steps: int

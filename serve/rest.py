@@ -320,7 +320,7 @@ def _pictures(rest: Rest) -> APIRouter:
     async def read_file(function: FunctionName, request_id: RequestId, name: str, token: Token = None) -> Response:
         rest.require_token(token, function)
         key = keys.result_folder(function, request_id) + name
-        if keys.UNUSABLE.search(key):
+        if keys.UNUSABLE.search(key) or not keys.ANSWERED_FILE.fullmatch(name):  # result.json has measurements of faces
             raise NoSuchFile(f"there is no file {name[:200]!a}")
         try:
             info = await run_in_threadpool(rest.bucket.head, key)

@@ -132,6 +132,10 @@ class NoUsableReference(RequestError):
     depends = True
 
 
+class AnotherPerson(RequestError):
+    """The photos show somebody else than the person known under this user_id; choose another id, or say `replace`."""
+
+
 class TrainingDiverged(RequestError):
     """The training exploded before its first checkpoint; the worker needs a lower PHOTOG_TRAIN__LEARNING_RATE."""
 

@@ -23,7 +23,7 @@ from functions.generate.occlusion.occluder import Occluder
 from functions.generate.person import Person
 from functions.generate.photo_choice import choose_reference
 from functions.generate.request import GenerateConfigure
-from functions.generate.user_model import FIELD, unusable_error
+from shared.contract.user_model import FIELD, unusable_error
 from shared.contract.workspace import Workspace
 from shared.errors import UnknownUser
 from shared.faces import Box, Face, FaceEngine, FaceError

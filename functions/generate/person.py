@@ -12,7 +12,6 @@ from functools import partial
 
 import numpy as np
 
-from functions.generate import user_model
 from functions.generate.face.gaze import measure_gaze
 from functions.generate.face.landmarks import face_width
 from functions.generate.fusion.detail_match import measure_focus
@@ -23,14 +22,16 @@ from functions.generate.occlusion.network import OccluderNetwork
 from functions.generate.occlusion.occluder import find_occluder
 from functions.generate.portrayal_cache import KnownPhoto, KnownPhotos, PortrayalCache, identify
 from functions.generate.request import FaceAssignment
-from functions.generate.user_model import FIELD, unusable_error
-from shared.contract import keys
+from shared.contract import keys, user_model
+from shared.contract.request import IfAnotherPerson
+from shared.contract.user_model import FIELD, unusable_error
 from shared.contract.users import ReferenceRecord, UserModel
 from shared.contract.workspace import Workspace
 from shared.errors import InternalError, NoUsableReference, PhotoError, PhotoUnavailable, UnknownUser
 from shared.faces import Box, Face, FaceEngine, FaceError
 from shared.imaging.array_types import Embedding, Image, Points
 from shared.photos import decode_photo
+from shared.photos.known_person import KnownPerson, compare_with_known, judge_references
 from shared.photos.person_photos import (
     JudgedPhoto,
     PersonPhotos,
@@ -58,6 +59,8 @@ class Person:
         portrayals: the reference photos.
         embedding: the mean embedding of the photos, made by the engine in use.
         gathered: the references of the request with the verdicts on them; None if the photos came from the bucket.
+        known: who is known already under the user_id of somebody with references; None for anybody else.
+        doubts: warnings about whether the references show that person.
     """
 
     name: str
@@ -67,6 +70,8 @@ class Person:
     portrayals: list[ReferencePhoto]
     embedding: Embedding
     gathered: PersonPhotos | None = None
+    known: KnownPerson | None = None
+    doubts: tuple[str, ...] = ()
 
 
 def load_person(
@@ -94,7 +99,9 @@ def load_person(
     return Person(user_id, FIELD, user_id, training, [replace(one, identity=mean) for one in photos], mean)
 
 
-def judge_person(wanted: FaceAssignment, place: str, workspace: Workspace, models: GenerateModels) -> Person:
+def judge_person(
+    wanted: FaceAssignment, place: str, workspace: Workspace, models: GenerateModels, if_another: IfAnotherPerson
+) -> Person:
     """Judge the references of a request and return the person whom they show.
 
     Args:
@@ -102,9 +109,11 @@ def judge_person(wanted: FaceAssignment, place: str, workspace: Workspace, model
         place: the field of the request that has the references.
         workspace: fetches the pictures and receives the progress.
         models: the resident models, with the photos that were judged for earlier requests.
+        if_another: what happens if the references show somebody else than the person who is known under the user_id.
 
     Raises:
         NoUsableReference: no picture can be used; the message says why, for each.
+        AnotherPerson: they show somebody else, and `if_another` refuses that.
     """
     engine, settings = models.engine, models.settings
     look = partial(judge_reference, engine=engine, limits=settings.limits, ignored_face=settings.faces.ignored_face)
@@ -117,14 +126,19 @@ def judge_person(wanted: FaceAssignment, place: str, workspace: Workspace, model
     if not found.photos:
         error = NoUsableReference(f"{place}: no picture can be used. {describe_rejected(found.rejected)}", place)
         raise error.retry_in(found.retry_after)
-    mean = np.mean([photo.embedding for photo in found.photos], axis=0)
+    vectors = [photo.embedding for photo in found.photos]
+    known, doubts = None, []
+    if wanted.user_id is not None:
+        known = compare_with_known(wanted.user_id, vectors, workspace, engine, settings.limits)
+        doubts = judge_references(known, if_another, place)
+    mean = np.mean(vectors, axis=0)
     photos = [
         _note_occluder(_describe_photo(one.name, one.close_up[0], one.close_up[1]), models.occluders)
         for one in found.photos
     ]
     name = wanted.user_id or f"the person of {place}"
     portrayals = [replace(photo, identity=mean) for photo in photos]
-    return Person(name, place, wanted.user_id, None, portrayals, mean, found)
+    return Person(name, place, wanted.user_id, None, portrayals, mean, found, known, tuple(doubts))
 
 
 def _describe_photo(name: str, image: Image, face: Face) -> ReferencePhoto:

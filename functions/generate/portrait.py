@@ -13,6 +13,7 @@ from functions.generate.kept_people import keep_person
 from functions.generate.models import GenerateModels
 from functions.generate.occlusion.occluder import Occluder
 from functions.generate.person import Person
+from functions.generate.photo_hiding import TOLD, describe_hidden, hidden_features
 from functions.generate.photo_size import describe_too_small, is_too_small
 from functions.generate.picture_stages import PictureJob, check_size, doubles, list_warnings, plan_picture_stages
 from functions.generate.progress import Progress
@@ -22,6 +23,7 @@ from functions.generate.stages import RunContext, Stage, count_steps
 from shared.contract import keys
 from shared.contract.function import Answer
 from shared.contract.manifests import NOBODY, Json, encode
+from shared.contract.request import IfAnotherPerson
 from shared.contract.validation import bound_text, validate
 from shared.contract.workspace import Workspace
 from shared.faces import Face
@@ -35,7 +37,8 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     """Answer one generate request.
 
     Raises:
-        InvalidField, PhotoError, NoFaceInTemplate, UnsuitableFace, FaceCountMismatch, UnknownUser, NoUsableReference:
+        InvalidField, PhotoError, NoFaceInTemplate, UnsuitableFace, FaceCountMismatch, UnknownUser, NoUsableReference,
+        AnotherPerson:
             the request cannot be served; the error names the field that is wrong.
     """
     started = time.monotonic()
@@ -47,7 +50,7 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     people = load_people(knobs, workspace, models)
     warnings += models.license_warnings + list_warnings(knobs, models)
     warnings += warn_of_other_base_models(people.values(), models)
-    warnings += warn_of_rejected(people.values())
+    warnings += warn_of_rejected(people.values()) + warn_of_doubts(people.values())
     counted = template.REFERENCES if knobs.user_id is None else template.USER_ID
     found = template.find_faces(decoded.image, request.template_image, models.cached_engine)
     faces, settings = found.faces, models.settings.generate
@@ -60,7 +63,7 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     seed = secrets.randbelow(SEEDS) if knobs.seed is None else knobs.seed
     picture = PictureJob(decoded.image.copy(), faces, knobs, seed)
     jobs = prepare_jobs(picture, assignments, people, occluders, workspace, models)
-    warnings += warn_of_facial_hair(jobs) + warn_of_small_photos(jobs)
+    warnings += warn_of_facial_hair(jobs) + warn_of_small_photos(jobs) + warn_of_hidden_photos(jobs)
     face_stages = plan_face_stages(knobs, models.step_count) if jobs else []
     picture_stages = plan_picture_stages(knobs, picture.image.shape, models)
     steps = count_steps(face_stages, len(jobs)) + count_steps(picture_stages, 1)
@@ -69,7 +72,7 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     context.take_through(picture_stages, [picture], first=len(face_stages) + 1)
     by = name_enhancer(knobs, bool(jobs), models)
     made = Provenance.of(knobs, seed, models.base_model, bool(jobs) or bool(picture_stages), by)
-    told, kept_warnings = describe_people(assignments, people, workspace, models)
+    told, kept_warnings = describe_people(assignments, people, workspace, models, knobs.another_person)
     told |= {"faces": describe_faces(faces, described, models), "trained": all(job.lora is not None for job in jobs)}
     data, unfit = output.save_portrait(
         decoded.to_file_space(picture.image),
@@ -98,7 +101,7 @@ def load_people(knobs: GenerateConfigure, workspace: Workspace, models: Generate
             continue
         if wanted.references:
             place = template.REFERENCES if len(knobs.assignments) == 1 else f"{template.REFERENCES}.{number}"
-            people[wanted] = person.judge_person(wanted, place, workspace, models)
+            people[wanted] = person.judge_person(wanted, place, workspace, models, knobs.another_person)
         elif wanted.user_id is not None:
             people[wanted] = person.load_person(
                 wanted.user_id,
@@ -133,30 +136,38 @@ def warn_of_rejected(people: Iterable[Person]) -> list[str]:
     )
 
 
+def warn_of_doubts(people: Iterable[Person]) -> list[str]:
+    """Return the warnings about references that may show somebody else than the person who is known."""
+    return [doubt for who in people for doubt in who.doubts]
+
+
 def describe_people(
     assignments: Sequence[FaceAssignment],
     people: Mapping[FaceAssignment, Person],
     workspace: Workspace,
     models: GenerateModels,
+    if_another: IfAnotherPerson,
 ) -> tuple[Json, list[str]]:
     """Keep the references that have a user_id, and describe the people for the answer.
 
     Returns:
         `references` and `kept`, if the request has references; and warnings.
     """
-    described, kept, warnings = [], [], []
+    described, kept = [], []
+    warnings: list[str] = []
     for wanted, who in people.items():
         if who.gathered is None:
             continue
-        done = keep_person(who, workspace, models)
+        done = keep_person(who, workspace, models, if_another)
         kept += [done.record] if done.record else []
-        warnings += [done.warning] if done.warning else []
+        warnings += done.warnings
         described.append(
             {
                 "faces": [number for number, other in enumerate(assignments) if other == wanted],
                 "user_id": who.user_id,
                 "used": [photo.name for photo in who.gathered.photos],
                 "rejected": who.gathered.rejected,
+                "similarity_to_known": None if who.known is None else who.known.likeness,
             }
         )
     return {"references": described, "kept": kept} if described else {}, warnings
@@ -184,6 +195,17 @@ def warn_of_small_photos(jobs: Sequence[FaceJob]) -> list[str]:
         )
         for job in jobs
         if job.draws_photo and is_too_small(job.photo, job.template_landmarks)
+    ]
+
+
+def warn_of_hidden_photos(jobs: Sequence[FaceJob]) -> list[str]:
+    """Return a warning for each face whose person's photo shows it partly hidden."""
+    hidden = [(job, hidden_features(job.photo)) for job in jobs if job.draws_photo]
+    return [
+        f"face {job.index + 1} from the left: "
+        + describe_hidden(share, job.person.user_id or "the person", len(job.person.portrayals))
+        for job, share in hidden
+        if share >= TOLD
     ]
 
 

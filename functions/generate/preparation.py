@@ -3,9 +3,10 @@
 Faces are not looked for ahead, since the engines may serve one thread only.
 """
 
-from functions.generate import template, user_model
+from functions.generate import template
 from functions.generate.models import GenerateModels
 from functions.generate.request import GenerateRequest
+from shared.contract import user_model
 from shared.contract.manifests import Json
 from shared.contract.validation import validate
 from shared.contract.workspace import Workspace

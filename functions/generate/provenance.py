@@ -22,7 +22,7 @@ from shared.contract.release import VERSION
 SOFTWARE = "photog"
 MADE_BY_A_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 PERSONAL = ("user_id", "references", "sex", "additional_prompt")  # knobs that say, or may say, who is in the picture
-DELIVERY = ("image_format", "seed")  # the first changes no pixel; the seed used is written beside the knobs
+DELIVERY = ("image_format", "another_person", "seed")  # change no pixel; the seed used is written beside the knobs
 XMP_CHUNK, PARAMETERS_CHUNK = "XML:com.adobe.xmp", "parameters"
 NAMESPACES = {
     "x": "adobe:ns:meta/",

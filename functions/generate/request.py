@@ -7,7 +7,7 @@ from pydantic import AliasChoices, BeforeValidator, Field, ValidationInfo, field
 from pydantic_core import PydanticCustomError
 
 from shared.contract.manifests import NOBODY
-from shared.contract.request import Request
+from shared.contract.request import IfAnotherPerson, Request
 from shared.contract.validation import Body, Reference, UserId
 
 MOST_FACES = 64  # in one picture; each takes seconds, and a picture with more is not a portrait
@@ -83,6 +83,7 @@ class GenerateConfigure(Body):
         description="one id per face, from left to right; null where the person is known by `references` alone",
     )
     sex: Annotated[str, Field(max_length=LONGEST_WORD)] = "secret"
+    another_person: IfAnotherPerson = "warn"
     first_diffusion_steps: Steps = 50
     first_denoising_strength: Share = 0.45
     second_diffusion_steps: Steps = 20

@@ -11,6 +11,7 @@ from functions.train.training import Trainer
 from shared.contract.function import Answer
 from shared.contract.workspace import Workspace
 from shared.errors import TooFewPhotos
+from shared.photos.known_person import compare_with_known, judge_replacement
 from shared.photos.person_photos import describe_rejected, gather_person_photos, judge_reference, save_close_up
 
 
@@ -21,6 +22,7 @@ def keep_person(request: TrainRequest, workspace: Workspace, trainer: Trainer) -
 
     Raises:
         TooFewPhotos: no photo is usable; the message says why each was rejected.
+        AnotherPerson: the photos show somebody else than the person who is known, and the request refuses that.
     """
     watch, engine = Stopwatch(), trainer.engine
     judge = partial(judge_reference, engine=engine, limits=trainer.limits, ignored_face=trainer.ignored_face)
@@ -29,6 +31,10 @@ def keep_person(request: TrainRequest, workspace: Workspace, trainer: Trainer) -
     if not found.photos:
         error = TooFewPhotos(f"no photo can be used. {describe_rejected(found.rejected)}", "images")
         raise error.retry_in(found.retry_after)
+    with watch("photos"):
+        vectors = [photo.embedding for photo in found.photos]
+        known = compare_with_known(request.configure.user_id, vectors, workspace, engine, trainer.limits)
+        doubts = judge_replacement(known, request.configure.another_person, "images")
     workspace.progress("saving", 0, 1)
     with watch("saving"):
         references = [
@@ -51,7 +57,8 @@ def keep_person(request: TrainRequest, workspace: Workspace, trainer: Trainer) -
             "images_used": len(found.photos),
             "images_held_out": 0,
             "images_rejected": found.rejected,
-            "warnings": [],
+            "similarity_to_known": known.likeness,
+            "warnings": doubts,
             "seconds": {stage: round(spent, 3) for stage, spent in watch.seconds.items()},
             "cost_time": round(watch.total(), 3),
         }

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from shared.contract.request import Request
+from shared.contract.request import IfAnotherPerson, Request
 from shared.contract.validation import Body, Reference, UserId, somebody
 
 LONGEST_WORD = 64  # characters
@@ -16,6 +16,7 @@ class TrainConfigure(Body):
 
     user_id: Annotated[UserId, AfterValidator(somebody)]
     sex: Annotated[str, Field(max_length=LONGEST_WORD)] = "secret"
+    another_person: IfAnotherPerson = "warn"
     max_train_steps: Annotated[int, Field(ge=0, le=10_000, description="0 keeps the photos without a training")] = 400
     val_save_checkpointing_steps: Annotated[int, Field(ge=1)] = 50
 

@@ -28,6 +28,7 @@ from shared.models.base_model import DiffusionModel
 from shared.models.determinism import deterministic
 from shared.models.licenses import warn_of_license
 from shared.models.residency import present
+from shared.photos.known_person import compare_again, compare_with_known, judge_replacement
 from shared.settings import Limits, TrainSettings
 
 MOST_CHECKPOINTS = 50  # in one training; the validation of each costs as much as several updates
@@ -79,6 +80,7 @@ def train_person(request: TrainRequest, workspace: Workspace, trainer: Trainer) 
 
     Raises:
         TooFewPhotos: fewer than five photos are usable.
+        AnotherPerson: they show somebody else than the person who is known, and the request refuses that.
         TrainingDiverged: the training diverged before its first checkpoint.
 
     Whatever `workspace.progress` raises passes through and ends the training.
@@ -88,9 +90,14 @@ def train_person(request: TrainRequest, workspace: Workspace, trainer: Trainer) 
         data = dataset.prepare_dataset(
             request.images, workspace, trainer.engine, trainer.model.working, trainer.limits, trainer.ignored_face
         )
+        vectors = [one.embedding for one in data.photos]
+        known = compare_with_known(request.configure.user_id, vectors, workspace, trainer.engine, trainer.limits)
+        judge_replacement(known, request.configure.another_person, "images")
     aside = dataset.hold_out(data.photos)
     outcome = _train_adapter(request, workspace, trainer, data.photos, aside, watch)
     selection, best = outcome.ran.selection, outcome.chosen.trial.step
+    known = compare_again(known, vectors, workspace, trainer.engine, trainer.limits)
+    doubts = judge_replacement(known, request.configure.another_person, "images")
     workspace.progress("saving", 0, 1)
     with watch("saving"):
         bundle = report.user_record(
@@ -110,7 +117,9 @@ def train_person(request: TrainRequest, workspace: Workspace, trainer: Trainer) 
         "images_used": len(data.photos),
         "images_held_out": len(aside),
         "images_rejected": data.rejected,
+        "similarity_to_known": known.likeness,
         "warnings": [
+            *doubts,
             *_warn_of_license(trainer.model),
             *_warn_of_spacing(request.configure),
             *report.divergence(outcome.ran.stop, best),

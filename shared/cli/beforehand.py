@@ -17,6 +17,7 @@ from shared.contract.visible import visible
 from shared.errors import ConfigurationError, InvalidField, PhotoError, how_to_install
 from shared.lifecycle.trainings import Trainings
 from shared.operations.client import Client
+from shared.operations.pending_people import PendingPerson, list_pending
 from shared.runtime.request_models import request_model
 from shared.settings import ModelSettings, Settings
 
@@ -77,10 +78,23 @@ def require_known(client: Client, user: str, instead: str = "name photos of them
     pointer = keys.model(user)
     if client.bucket.head(pointer) is not None or Trainings(client.bucket).restore(pointer):
         return
+    settings = Settings()
+    if pending := next((one for one in list_pending(client.bucket, settings.limits) if one.user_id == user), None):
+        fail(
+            f"{user} is not known yet in {client.bucket.address}: {pending.explain()}; {how_to_go_on(client, pending)}"
+        )
     known = [name for name in client.bucket.folders(keys.USERS) if client.bucket.head(keys.model(name)) is not None]
     told = f"; known are {', '.join(known[:MOST_NAMES])}" if known else ""
     near = did_you_mean(user, known) or f"{told}; {instead}"
     fail(f"nobody called {user} is known in {client.bucket.address}{near}")
+
+
+def how_to_go_on(client: Client, pending: PendingPerson) -> str:
+    """Return what the user can do about a request without an answer."""
+    address = client.bucket.address
+    if pending.state == "waiting":
+        return f"`photog up {address}` starts workers, which answer it"
+    return f"`photog status {address} {pending.request_id}` shows how far it is"
 
 
 def _why_no_picture(file: str, settings: Settings) -> str | None:

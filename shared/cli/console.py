@@ -29,6 +29,7 @@ START_SECONDS = 12.0  # of waiting before no worker is said to be there: those o
 HINT_SECONDS = 3.0  # without any progress, after which a waiting user is told about workers, and between two looks
 
 WAITING = "waiting for a worker"
+WORK = {"train": "training", "generate": "portrait"}  # what a function does, as the progress calls it
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as one JSON object.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Show the logs of the workers in place of progress.")]
@@ -66,14 +67,15 @@ def bucket_at(address: str, wait: bool = False) -> Bucket:
             fail(str(error))
 
 
-def existing_bucket(address: str, make_folder: bool = False) -> Bucket:
+def existing_bucket(address: str, make_folder: bool = False, instead: str = "") -> Bucket:
     """Open the bucket that the user named; exit if it does not exist.
 
     Args:
+        instead: what the user can do where no folder of a like name is there.
         make_folder: for verbs that put something into it; verbs that look or remove never make a bucket.
     """
     if _is_folder(address) and not make_folder and not _exists(address):
-        fail(f"there is no bucket {address}{_name_near_folder(address)}")
+        fail(f"there is no bucket {address}{_name_near_folder(address) or instead}")
     bucket = bucket_at(address)
     if not _is_folder(address):
         try:
@@ -195,7 +197,7 @@ def submit_request(client: Client, function: str, body: Json, options: WaitOptio
 
 def wait_for_answer(client: Client, function: str, request_id: str, options: WaitOptions = DEFAULT_WAIT) -> Json:
     """Wait for a submitted request's answer, with a line of progress. Ctrl-C ends the wait."""
-    with nullcontext(options.line) if options.line else ProgressLine([Part(function)]) as line:
+    with nullcontext(options.line) if options.line else ProgressLine([Part(WORK.get(function, function))]) as line:
         line.begin()
         waiting = _Waiting(client, function, request_id, options)
 
@@ -238,7 +240,7 @@ class _Waiting:
             if found not in (None, WAITING) and found not in self._said:
                 self._said.add(found)
                 line.say(f"{self._function}: {found}; Ctrl-C ends the wait, and the request stays")
-        return self._hint
+        return WAITING if self._hint in self._said else self._hint  # said once is enough
 
     def _look(self) -> str | None:
         bucket = self._client.bucket

@@ -3,13 +3,14 @@
 import os
 import platform
 import time
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from threading import Event
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from shared.buckets import BucketError
+from shared.buckets import Bucket, BucketError
 from shared.buckets.conditional_writes import honors_conditions
 from shared.cli.beforehand import missing_packages
 from shared.cli.console import AsJson, existing_bucket, show
@@ -65,35 +66,47 @@ def doctor(
     """
     settings = Settings()
     place = None if bucket is None else existing_bucket(bucket)
-    typer.echo("photog: loading the packages", err=True)
-    report: Json = {
-        "python": platform.python_version(),
-        "packages": {"photog": VERSION} | {name: _version(name) for name in PACKAGES},
-        "functions": installed_functions(),
-        "faces": _faces(settings),
-        "diffusion": _diffusion(settings),
-        "licenses": {"faces": LICENSES[settings.faces.engine]},
-    }
-    if load:
-        report["workers"] = {name: _describe_start(name, settings) for name in installed_functions()}
-    if place is not None:
-        try:
-            report["bucket"] = {"address": place.address, "conditional_writes": honors_conditions(place)}
-        except BucketError as error:
-            report["bucket"] = {"address": place.address, "missing": str(error)}
+    report: Json = {}
+    for name, value in _examine(settings, load, place):
+        report[name] = value
+        if not as_json:
+            _print({name: value})
     if as_json:
         show(report)
-    else:
-        _print(report)
     missing = any("missing" in report.get(part, {}) for part in ("faces", "diffusion", "bucket"))
     missing |= any(isinstance(one, dict) for one in report.get("workers", {}).values())
     if missing or report.get("bucket", {}).get("conditional_writes") is False:
         raise typer.Exit(1)
 
 
+def _examine(settings: Settings, load: bool, place: Bucket | None) -> Iterator[tuple[str, Any]]:
+    """Yield the parts of the report as they are known, after saying what is looked at."""
+    yield "python", platform.python_version()
+    yield "packages", {"photog": VERSION} | {name: _version(name) for name in PACKAGES}
+    functions = installed_functions()
+    yield "functions", functions
+    _say(f"loading the face engine {settings.faces.engine}")
+    yield "faces", _faces(settings)
+    _say(f"importing torch and diffusers, and planning the memory of {settings.model.path}")
+    yield "diffusion", _diffusion(settings)
+    yield "licenses", {"faces": LICENSES[settings.faces.engine]}
+    if load:
+        yield "workers", {name: _describe_start(name, settings) for name in functions}
+    if place is not None:
+        _say(f"probing {place.address}")
+        try:
+            yield "bucket", {"address": place.address, "conditional_writes": honors_conditions(place)}
+        except BucketError as error:
+            yield "bucket", {"address": place.address, "missing": str(error)}
+
+
+def _say(what: str) -> None:
+    typer.echo(f"photog: {what}", err=True)
+
+
 def _describe_start(name: str, settings: Settings) -> str | Json:
     """Load a function as its worker does; return how long it took, or what is missing."""
-    typer.echo(f"photog: loading {name}, as its worker does", err=True)
+    _say(f"loading {name}, as its worker does")
     begun = time.monotonic()
     function = IsolatedFunction(name, settings, load_function)
     try:

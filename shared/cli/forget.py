@@ -1,5 +1,6 @@
 """The verb `forget`, which removes a person's data, or photos that belong to nobody."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,8 @@ from shared.operations.erasure import Erasure, OwnedPhoto
 from shared.operations.user_data import UserData
 from shared.settings import Settings
 
+MOST_LISTED = 20  # objects that are listed by their keys; more are counted by folder
+
 
 def forget(
     bucket: ExistingBucket,
@@ -27,11 +30,12 @@ def forget(
         ),
     ] = None,
     as_json: AsJson = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every object that is removed.")] = False,
 ) -> None:
     """Remove all that is kept of a person.
 
-    Photos, LoRAs, portraits, requests, answers, claims. Lists what it removed, and what remains, if anything; the exit
-    status is 1 then. With --photos it removes photos that belong to nobody, and the checks that name them.
+    Photos, LoRAs, portraits, requests, answers, claims. Says what it removed, and lists what remains, if anything; the
+    exit status is 1 then. With --photos it removes photos that belong to nobody, and the checks that name them.
 
     \b
     Examples:
@@ -52,7 +56,9 @@ def forget(
         held = forgetting.holdings(user)
         if not removed and not held.remaining():
             _tell_unknown(place, user)
-        _report(user, removed, held, as_json, {"user_id": user})
+            if not as_json:
+                return
+        _report(user, removed, held, as_json, {"user_id": user}, verbose)
         return
     given = {key for one in photos or [] for key in _list_photos(place, one)}
     try:
@@ -60,7 +66,7 @@ def forget(
         held = forgetting.find_unowned(given)
     except OwnedPhoto as error:
         fail(str(error))
-    _report(f"{len(given)} photos", removed, held, as_json, {"photos": sorted(given)})
+    _report(f"{len(given)} photos", removed, held, as_json, {"photos": sorted(given)}, verbose)
 
 
 def _list_photos(place: Bucket, key: str) -> list[str]:
@@ -82,14 +88,22 @@ def _tell_unknown(place: Bucket, user: str) -> None:
     typer.echo(f"photog: nothing is kept of {user} in {place.address}{near}", err=True)
 
 
-def _report(what: str, removed: list[str], held: UserData, as_json: bool, asked: dict[str, object]) -> None:
+def _count_by_folder(removed: list[str]) -> list[str]:
+    """Return a line for each kind of object, with their number, such as `requests/train: 2`."""
+    kinds = Counter("/".join(key.split("/")[: min(2, key.count("/"))]) for key in removed)
+    return [f"{folder}: {number}" for folder, number in sorted(kinds.items())]
+
+
+def _report(
+    what: str, removed: list[str], held: UserData, as_json: bool, asked: dict[str, object], verbose: bool
+) -> None:
     """Print what was removed and what remains; exit with 1 if something does."""
     remaining = held.remaining()
     if as_json:
         show(asked | {"removed": removed, "remaining": remaining})
     else:
-        for key in removed:
-            typer.echo(f"removed {visible(key)}")
+        for line in removed if verbose or len(removed) <= MOST_LISTED else _count_by_folder(removed):
+            typer.echo(f"removed {visible(line)}")
         for key in remaining:
             typer.echo(f"remains {visible(key)}")
         typer.echo(f"{what}: {len(removed)} objects removed, {len(remaining)} remain")

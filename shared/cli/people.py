@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from shared.buckets import Bucket
 from shared.cli.beforehand import leave_out_unreadable, require_installed, require_valid
 from shared.cli.console import AsJson, Verbose, existing_bucket, fail, finish, show, submit_request
 from shared.cli.durations import Durations
@@ -14,9 +15,10 @@ from shared.cli.identity import require_user
 from shared.cli.own_workers import log_quietly, report_what_stays, run_workers
 from shared.cli.pictures import Pictures, complete_files, files_of, is_file
 from shared.cli.progress import Part, ProgressLine
-from shared.cli.requests import count_of, describe_training, train_body
+from shared.cli.requests import ReplacePerson, count_of, describe_training, train_body
 from shared.cli.stale_people import list_stale
 from shared.operations.client import Client
+from shared.operations.pending_people import list_pending
 from shared.operations.people import Person, count_photos_of_others, list_people
 from shared.settings import Settings
 
@@ -79,20 +81,40 @@ def group(
         return
     if not stale and (train or limit is not None):
         fail("--train and --limit are for --stale: photog people --stale --train")
-    place = existing_bucket(bucket or str(Settings().home / "bucket"))
+    home = Settings().home.expanduser() / "bucket"
+    if bucket is None and not home.exists():
+        typer.echo("photog: nobody is known yet; `photog people add NAME PHOTO...`", err=True)
+        return
+    place = existing_bucket(bucket or str(home))
     if stale:
         list_stale(place, after, limit, train, as_json)
         return
+    _list_known(place, after, as_json)
+
+
+def _list_known(place: Bucket, after: str, as_json: bool) -> None:
+    """Print who is known, and who is not yet."""
     known = list(list_people(place, after))
-    others = dict(count_photos_of_others(place, {one.user_id for one in known}))
+    names = {one.user_id for one in known}
+    others = dict(count_photos_of_others(place, names))
+    pending = [one for one in list_pending(place, Settings().limits) if one.user_id not in names]
     if as_json:
-        show({"people": [dataclasses.asdict(one) for one in known], "photos_of_others": others})
+        told = {"people": [dataclasses.asdict(one) for one in known], "photos_of_others": others}
+        show(told | {"pending": [dataclasses.asdict(one) for one in pending]})
         return
     for one in known:
         typer.echo(_describe(one))
-    for user_id, count in others.items():
-        typer.echo(f"{user_id:<24} {count_of(count, 'photo'):>9}  uploaded only: no portrait or training has kept them")
-    if not known:
+    waits = {one.user_id: one for one in reversed(pending)}  # of several requests of one person, the newest
+    for user_id in sorted({*others, *waits}):
+        why = "uploaded only: no portrait or training has kept them"
+        if user_id in waits:
+            why = f"not known yet: {waits[user_id].explain()}"
+        typer.echo(f"{user_id:<24} {count_of(others.get(user_id, 0), 'photo'):>9}  {why}")
+    if pending and not known:
+        typer.echo(
+            f"photog: nobody is known yet in {place.address}; `photog up {place.address}` starts workers", err=True
+        )
+    elif not known:
         typer.echo(f"photog: nobody is known in {place.address}; `photog people add NAME PHOTO...`", err=True)
 
 
@@ -108,13 +130,15 @@ def add(
         ),
     ],
     bucket: BucketOption = None,
+    replace_person: ReplacePerson = False,
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
     """Keep a person's good photos under a name.
 
     Checks the photos with a worker of its own. No LoRA is trained; portraits take the face from the photos.
-    `photog forget BUCKET NAME` removes them.
+    `photog forget BUCKET NAME` removes them. Photos of somebody else than the person who is known under the name are
+    refused, without --replace-person.
 
     \b
     Examples:
@@ -136,7 +160,7 @@ def add(
         Durations(settings),
     )
     pictures = Pictures(client, name)
-    body = train_body([pictures.reference(photo) for photo in given], name, 0, 1)
+    body = train_body([pictures.reference(photo) for photo in given], name, 0, 1, replace_person)
     with (
         report_what_stays(client.bucket.address) as kept,
         run_workers(client, settings, ["train"], verbose=verbose) as options,

@@ -17,12 +17,16 @@ SHEET_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")  # formats in which a sheet 
 
 
 WORDS = {
+    "choose another user_id": "choose another name",
+    'send configure.another_person "replace"': "add --replace-person",
     "or send configure.references": "or name photos",
     "configure.references": "--reference",
     "configure.user_id": "--user",
     "the user_id 'none'": "`--user none`",
     "the request has 1 user_id: give one per face": "one person is named: with `photog generate`, give --user once per "
     "face",
+    "the request has 1 reference list: give one per face": "--reference is for one face: keep the person by `photog "
+    "people add NAME PHOTO...`, then give --user once per face",
     "give one per face from left": "give --user once per face from left",
     "user_ids": "people",
     "user_id": "person",

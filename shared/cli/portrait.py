@@ -5,7 +5,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +40,7 @@ from shared.cli.progress import Part, ProgressLine, in_words
 from shared.cli.requests import (
     SEEDS,
     Knobs,
+    ReplacePerson,
     check_body,
     count_of,
     describe_training,
@@ -52,6 +53,7 @@ from shared.cli.requests import (
     verdicts,
 )
 from shared.contract.manifests import Json
+from shared.errors import AnotherPerson
 from shared.operations.client import Client
 from shared.settings import ModelSettings, Settings
 
@@ -73,6 +75,7 @@ class _Order:
         user: the person's id; derived from the photos, unless the user has chosen one.
         steps: of the training; None for a portrait without one.
         seeds: one for each portrait of a template.
+        replace_person: whether the photos may take the id of somebody else who is known.
         out: the file of each portrait, by template and seed.
     """
 
@@ -83,6 +86,7 @@ class _Order:
     configure: Json
     seeds: list[int]
     out: dict[tuple[str, int], Path]
+    replace_person: bool = False
 
 
 @dataclass
@@ -135,6 +139,7 @@ def portrait(
             "replaced, otherwise the next free name is taken."
         ),
     ] = None,
+    replace_person: ReplacePerson = False,
     count: Annotated[
         int, typer.Option(min=1, max=MOST_PORTRAITS, help="Portraits of each template, with seeds of their own.")
     ] = 1,
@@ -169,9 +174,12 @@ def portrait(
     steps = _steps(train, steps, bool(photos), settings)
     address = str(bucket or settings.home / "bucket")
     order = _read_order(photos or [], template, user, steps, knobs_of(knobs), count, out, settings)
+    order = replace(order, replace_person=replace_person)
     _require_outputs(order, grid, sheet)
     require_installed(settings)
     if not order.files:
+        if bucket is None and not Path(address).expanduser().exists():
+            fail("nobody is known yet, as this is the first portrait here: name photos of the person")
         require_known(Client(existing_bucket(address)), order.user)
     if order.files and order.steps is None:
         typer.echo(f"photog: {INSTANT.format(model=settings.model.path)}", err=True)
@@ -196,7 +204,7 @@ def portrait(
         with ProgressLine(parts, quiet=verbose) as line:
             _make(order, client, pictures, people, options.showing(line), answers, as_json)
     _note_durations(durations, order, answers, options.warm)
-    _draw(client, order, answers, settings, grid, sheet)
+    _draw(client, order, answers, settings, grid, sheet, pictures)
     _print(order, answers, settings, pictures, as_json, grid, sheet)
 
 
@@ -337,7 +345,8 @@ def _make(
         references = _check(order, client, pictures, options, answers, as_json)
         answers.note_wait(begun)
     if order.steps is not None:
-        body = train_body(references, order.user, order.steps, _checkpoint_interval(order.steps))
+        interval = _checkpoint_interval(order.steps)
+        body = train_body(references, order.user, order.steps, interval, order.replace_person)
         answers.train, references = submit_request(client, "train", body, options), []
         if answers.train["code"] != "OK" or not as_json:
             with options.pause():
@@ -349,7 +358,7 @@ def _make(
             options.skip()
             continue
         configure = order.configure | {"seed": seed}
-        body = generate_body(pictures.reference(template), [order.user], configure, references)
+        body = generate_body(pictures.reference(template), [order.user], configure, references, order.replace_person)
         if "seed" not in order.configure:
             answers.asked = f"generate-{secrets.token_hex(6)}"  # of this call alone: no other call would ask for it
             body = {"request_id": answers.asked} | body
@@ -360,8 +369,9 @@ def _make(
             save_portrait(client, made, out)
             references = []  # they are kept by now
             people.setdefault(order.user, "photos")
-        elif not made["data"].get("error", {}).get("retryable", False):
-            refused.add(template)  # with any other seed too
+        elif not (error := made["data"].get("error", {})).get("retryable", False):
+            # with any other seed too, and photos of somebody else with any other template
+            refused |= set(order.templates) if error.get("type") == AnotherPerson.__name__ else {template}
 
 
 @contextmanager
@@ -436,16 +446,25 @@ def _note_durations(durations: Durations, order: _Order, answers: _Answers, warm
 
 
 def _draw(
-    client: Client, order: _Order, answers: _Answers, settings: Settings, grid: Path | None, sheet: Path | None
+    client: Client,
+    order: _Order,
+    answers: _Answers,
+    settings: Settings,
+    grid: Path | None,
+    sheet: Path | None,
+    pictures: Pictures,
 ) -> None:
     """Draw the sheet and the grid, if they are wanted and there is something to draw."""
     from shared.cli.sheet import contact_sheet, draw_grid  # with Pillow, which is a part of every verb's start
 
     made = {key: one for key, one in answers.made.items() if one["code"] == "OK"}
     if grid is not None and made:
-        draw_grid(
-            [(template, [order.out[key] for key in made if key[0] == template]) for template in order.templates], grid
-        )
+        failed = {key[0]: one["message"] for key, one in answers.made.items() if one["code"] != "OK"}
+        rows = [
+            (one, [order.out[key] for key in made if key[0] == one], pictures.explain(failed.get(one, "")))
+            for one in order.templates
+        ]
+        draw_grid(rows, grid)
     if sheet is not None and made:
         ((template, _), one), threshold = next(iter(made.items())), THRESHOLDS[settings.faces.engine]
         contact_sheet(client, answers.check, answers.train, Path(template), one, sheet, threshold, order.files)

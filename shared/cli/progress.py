@@ -11,7 +11,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TaskProgressColum
 
 from shared.contract.manifests import Json
 
-QUIET_SECONDS = 20.0  # between two lines where there is no terminal to draw on
+QUIET_SECONDS = 20.0  # between two lines where there is no terminal to draw on, if nothing else begins
+CHANGE_SECONDS = 3.0  # between two lines at least, also if something else begins
 ALMOST = 0.99  # shown at most, until the last answer is there
 WHOLE = 1000
 STAGES = {"start": "beginning", "references": "reading the photos", "diffusion-1": "first diffusion",
@@ -48,7 +49,7 @@ class ProgressLine:
         self._told = not console.is_terminal and not quiet
         self._parts, self._at = list(parts), -1
         self._started = self._begun = time.monotonic()
-        self._shown, self._said_at = 0.0, float("-inf")
+        self._shown, self._said_at, self._said = 0.0, float("-inf"), set[str]()
         columns: tuple[ProgressColumn, ...] = (
             TextColumn("photog"),
             BarColumn(30),
@@ -82,7 +83,7 @@ class ProgressLine:
     def begin(self) -> None:
         """Begin the next part."""
         self._at = min(self._at + 1, len(self._parts) - 1)
-        self._begun = time.monotonic()
+        self._begun, self._said = time.monotonic(), set()
         self._said_at = float("-inf") if len(self._parts) > 1 else self._begun  # a single one was just asked for
         self.update(None)
 
@@ -91,7 +92,8 @@ class ProgressLine:
         part = self._parts[self._at]
         doing = part.what + (f": {waiting}" if waiting else "")
         if data is not None:
-            doing = f"{part.what}: {describe(data)}"
+            words = describe(data)
+            doing = words if words.startswith(part.what) else f"{part.what}: {words}"
         left = self._left(data)
         if left is None:
             self._progress.update(self._task, description=doing, total=None, left=in_words(self._elapsed()) + " so far")
@@ -99,8 +101,11 @@ class ProgressLine:
             self._shown = max(self._shown, min(ALMOST, self._elapsed() / max(self._elapsed() + left, 1e-9)))
             told = f"{in_words(left)} left"
             self._progress.update(self._task, description=doing, total=WHOLE, completed=self._shown * WHOLE, left=told)
-        if self._told and time.monotonic() - self._said_at > QUIET_SECONDS:
+        stage = waiting if data is None else str(data["stage"])
+        quiet = time.monotonic() - self._said_at
+        if self._told and quiet > (QUIET_SECONDS if stage in self._said else CHANGE_SECONDS):
             self._said_at = time.monotonic()
+            self._said.add(stage)
             typer.echo(f"photog: {doing}" + ("" if left is None else f", {in_words(left)} left"), err=True)
 
     def say(self, line: str) -> None:

@@ -31,6 +31,13 @@ LONGEST_SHOWN = 300  # characters of a value that `status` prints
 Photos = Annotated[
     list[str], typer.Argument(metavar="PHOTO...", help="Files, folders of them, patterns, URLs, or keys in the bucket.")
 ]
+ReplacePerson = Annotated[
+    bool,
+    typer.Option(
+        "--replace-person",
+        help="Let the photos take the name of a person who is known, even if they show somebody else.",
+    ),
+]
 Identity = Annotated[str | None, typer.Option("--id", help="The request_id; derived from the request by default.")]
 User = Annotated[str, typer.Option("--user", metavar="NAME", help="The person's name: 1 to 64 of A-Z a-z 0-9 . _ -")]
 Knobs = Annotated[
@@ -82,12 +89,14 @@ def train(
     user: User,
     steps: Annotated[int, typer.Option(help="Training steps; 0 keeps the photos without a training.")] = 400,
     every: Annotated[int, typer.Option(help="Steps between two checkpoints, of which the best is chosen.")] = 50,
+    replace_person: ReplacePerson = False,
     identity: Identity = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a LoRA of a person's face, or only keep photos.
 
-    With --steps 0 the checked photos are kept without a training, as `photog people add` does.
+    With --steps 0 the checked photos are kept without a training, as `photog people add` does. Photos of somebody else
+    than the person who is known under the name are refused, without --replace-person.
 
     \b
     Examples:
@@ -96,10 +105,10 @@ def train(
     """
     require_user(user)
     given = files_of(photos)
-    require_valid("train", train_body(given, user, steps, every))
+    require_valid("train", train_body(given, user, steps, every, replace_person))
     client = Client(_first_bucket("train BUCKET PHOTO... --user NAME", bucket))
     pictures = Pictures(client, user)
-    body = train_body([pictures.reference(photo) for photo in given], user, steps, every)
+    body = train_body([pictures.reference(photo) for photo in given], user, steps, every, replace_person)
     envelope = submit_request(client, "train", _with_id(body, identity))
     finish(envelope, as_json, describe_training(envelope, pictures), pictures.explain)
 
@@ -116,6 +125,7 @@ def generate(
             "--reference", help="A photo of a person who needs no training, as for check; kept under --user, if given."
         ),
     ] = None,
+    replace_person: ReplacePerson = False,
     out: Annotated[
         Path | None,
         typer.Option(help="The file for the portrait, replaced if it is there [portrait.png, or the next free name]."),
@@ -138,7 +148,7 @@ def generate(
     for one in users:
         require_user(one)
     configure = ({} if identity else {"seed": secrets.randbelow(SEEDS)}) | knobs_of(knobs)
-    require_valid("generate", generate_body(template, users, configure, given))
+    require_valid("generate", generate_body(template, users, configure, given, replace_person))
     place = out or find_free(Path("portrait.png"))
     require_writable(place)
     client = Client(_first_bucket("generate BUCKET --template FILE", bucket))
@@ -147,7 +157,7 @@ def generate(
         _require_people(client, named)
     pictures = Pictures(client, named[0] if len(named) == 1 else None)
     references = [pictures.reference(photo) for photo in given]
-    body = generate_body(pictures.reference(template), users, configure, references)
+    body = generate_body(pictures.reference(template), users, configure, references, replace_person)
     envelope = submit_request(client, "generate", _with_id(body, identity))
     if envelope["code"] == "OK":
         save_portrait(client, envelope, place)
@@ -160,7 +170,7 @@ def _first_bucket(usage: str, address: str) -> Bucket:
     """Open the bucket, which is the first argument; exit with the usage where that is a picture."""
     if is_file(address):
         fail(f"{address} is a file and no bucket, which comes first: photog {usage}")
-    return existing_bucket(address, make_folder=True)
+    return existing_bucket(address, instead=f"; `photog up {address}` makes it, and starts the workers")
 
 
 def _require_people(client: Client, users: list[str]) -> None:
@@ -216,7 +226,7 @@ def status(
     """Show what waits, runs and is done.
 
     With --user only a person's requests. A REQUEST_ID shows what became of it: its attempts, its progress, its answer.
-    --json prints all of it, landmarks of faces and everything else included.
+    --json prints all of it, but for what was measured in faces.
 
     \b
     Examples:
@@ -263,8 +273,13 @@ def _tell_unread(counts: Json) -> None:
 def _show_requests_of(place: Bucket, user: str, as_json: bool) -> None:
     require_user(user)
     listed = list_requests(place, user, Settings())
-    lines = [f"{one['function']:<9} {one['state']:<8} {one['request_id']}" for one in listed]
-    show({"user_id": user, "requests": listed}) if as_json else typer.echo("\n".join(lines))
+    if as_json:
+        show({"user_id": user, "requests": listed})
+        return
+    for one in listed:
+        typer.echo(f"{one['function']:<9} {one['state']:<8} {one['request_id']}")
+    if not listed:
+        typer.echo(f"photog: {user} has no requests in {place.address}", err=True)
 
 
 def check_body(photos: list[str], same_person: bool, user: str | None = None) -> Json:
@@ -273,13 +288,27 @@ def check_body(photos: list[str], same_person: bool, user: str | None = None) ->
     return {"images": photos, "configure": configure}
 
 
-def train_body(photos: list[str], user: str, steps: int, every: int) -> Json:
-    """Return the body of a train request without its id."""
+def train_body(photos: list[str], user: str, steps: int, every: int, replace_person: bool = False) -> Json:
+    """Return the body of a train request without its id; photos of another person than the known one are refused.
+
+    Args:
+        replace_person: whether they replace the person instead.
+    """
     configure = {"user_id": user, "max_train_steps": steps, "val_save_checkpointing_steps": every}
-    return {"images": photos, "configure": configure}
+    return {"images": photos, "configure": configure | _if_another(replace_person)}
 
 
-def generate_body(template: str, users: list[str], knobs: Json, references: list[str] | None = None) -> Json:
+def _if_another(replace_person: bool) -> Json:
+    return {"another_person": "replace" if replace_person else "refuse"}
+
+
+def generate_body(
+    template: str,
+    users: list[str],
+    knobs: Json,
+    references: list[str] | None = None,
+    replace_person: bool = False,
+) -> Json:
     """Return the body of a generate request without its id; the answer gives the picture as a key.
 
     Args:
@@ -287,12 +316,13 @@ def generate_body(template: str, users: list[str], knobs: Json, references: list
         users: a user_id per face; none if the person is known by references alone.
         knobs: further members of `configure`.
         references: pictures of the one person.
+        replace_person: whether references of another person than the one who is known replace them; else it is refused.
     """
     configure: Json = {"image_format": "png"} | knobs
     if users:
         configure["user_id"] = users[0] if len(users) == 1 else users
     if references:
-        configure["references"] = references
+        configure |= {"references": references} | (_if_another(replace_person) if users else {})
     return {"template_image": template, "configure": configure}
 
 

@@ -12,12 +12,13 @@ from PIL import ImageDraw, ImageFont, ImageOps
 from shared.contract.manifests import Json
 from shared.operations.client import Client
 
-WIDTH = 1600  # pixels of the sheet
+WIDTH = 1600  # pixels of the sheet, at most
+NARROWEST = 480  # pixels of it, with room for headings
 MARGIN = 16
 CAPTION = 22  # height of a line of text
 LETTER = 8  # width of most letters
 MOST_LINES = 6  # of a caption
-BACKGROUND, INK, FAINT = (250, 249, 246), (30, 30, 30), (120, 120, 120)
+BACKGROUND, INK, FAINT, VACANT = (250, 249, 246), (30, 30, 30), (120, 120, 120), (232, 230, 224)
 
 
 @dataclass(frozen=True)
@@ -74,17 +75,18 @@ def contact_sheet(
     save(rows, out)
 
 
-def draw_grid(rows: Sequence[tuple[str, Sequence[Path]]], out: Path) -> None:
+def draw_grid(rows: Sequence[tuple[str, Sequence[Path], str]], out: Path) -> None:
     """Draw portraits beside each other, and write the picture to a file.
 
     Args:
-        rows: templates, each with the files of its portraits.
+        rows: templates, each with the files of its portraits, and why there are none or fewer than were wanted, or "".
         out: the file, whose name ends with one of `SHEET_SUFFIXES`.
     """
     drawn = []
-    for template, portraits in rows:
+    for template, portraits, why in rows:
         cells = [Cell(open_picture(Path(template).read_bytes()), "template")]
         cells += [Cell(open_picture(one.read_bytes()), one.name) for one in portraits]
+        cells += [Cell(Pictures.new("RGB", (1, 1), VACANT), f"no portrait: {why}")] if why else []
         drawn.append(Row(Path(template).name, cells, 420))
     save(drawn, out)
 
@@ -126,15 +128,21 @@ def stage_rows(client: Client, made: Json) -> list[Row]:
 
 
 def draw(rows: Sequence[Row]) -> Pictures.Image:
-    """Draw the rows below each other; a row that is too wide is made lower until it fits."""
+    """Draw the rows below each other; a row that is too wide is made lower until it fits.
+
+    The sheet is as wide as its widest row.
+    """
     laid = [(row, _fit(row)) for row in rows]
     told = [[_wrap(cell.caption, one.width) for cell, one in zip(row.cells, cells, strict=True)] for row, cells in laid]
     deep = [max(len(lines) for lines in row) for row in told]
     height = MARGIN + sum(
         (1 + lines) * CAPTION + cells[0].height + MARGIN for (_, cells), lines in zip(laid, deep, strict=True)
     )
-    sheet = Pictures.new("RGB", (WIDTH, height), BACKGROUND)
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=15)
+    font = ImageFont.load_default(size=15)
+    widths = [sum(one.width for one in cells) + (len(cells) - 1) * (MARGIN // 2) for _, cells in laid]
+    widths += [int(font.getlength(row.heading)) for row, _ in laid]
+    sheet = Pictures.new("RGB", (min(WIDTH, max(NARROWEST, *widths) + 2 * MARGIN), height), BACKGROUND)
+    pen = ImageDraw.Draw(sheet)
     top = MARGIN
     for (row, pictures), captions, lines in zip(laid, told, deep, strict=True):
         pen.text((MARGIN, top), row.heading, INK, font)

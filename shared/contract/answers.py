@@ -136,6 +136,9 @@ class TrainData(AnswerData):
     stopped: EarlyStop | None = None
     similarity: float | None = Field(description="of the chosen checkpoint, 0 to 1")
     similarity_before: float | None = None
+    similarity_to_known: float | None = Field(
+        None, description="of the photos to the person known under the id before; 0.5 and more is one person"
+    )
     checkpoints: list[Checkpoint] = []
     images_used: int
     images_held_out: int = 0
@@ -143,7 +146,7 @@ class TrainData(AnswerData):
     base_model: str
     face_engine: str
     trigger: str
-    references: list[dict[str, Any]] = Field([], description="for generate: keys, landmarks and vectors of the photos")
+    references: list[dict[str, Any]] = Field([], description="keys of the close-ups that portraits are made from")
     validation: str | None = Field(None, description="key of a PNG with portraits of each checkpoint")
     report: str | None = Field(None, description="key of a PNG with curves")
     seconds: dict[str, float] = {}
@@ -175,6 +178,9 @@ class PortraitReferences(Wire):
     user_id: str | None
     used: list[str]
     rejected: list[RejectedPhoto]
+    similarity_to_known: float | None = Field(
+        None, description="to the person known under the user_id before; 0.5 and more is one person"
+    )
 
 
 class Enhancement(Wire):

@@ -62,6 +62,7 @@ USER_PHOTO = re.compile(rf"{USERS}[^/]+/{PHOTOS}[^/]+")
 UNUSABLE = re.compile(r"(?:^|/)\.\.?(?:/|\Z)|[\\\x00-\x1f\x7f-\x9f]")  # never part of a key of ours
 PLAIN = re.compile(r"requests/([a-z]+)/[\w-][\w.-]*\.json", re.ASCII)  # nearly all manifests match this
 SCRATCH = "scratch/"  # below an attempt's prefix: for the next attempt, never for an answer
+ANSWERED_FILE = re.compile(rf"a\d+/(?!{SCRATCH})[^/].*")  # below the prefix of an answer: what it can name
 
 
 def requests(function: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 
 DEFAULTS: dict[str, Any] = {
     "face_reconize": False,
+    "another_person": "warn",
     "sex": "secret",
     "max_train_steps": 400,
     "val_save_checkpointing_steps": 50,

@@ -1,6 +1,6 @@
 """What the requests of all functions have in common: the id, the sender's metadata, strictness."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, ValidationError
 
@@ -22,6 +22,10 @@ def _require_few(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+IfAnotherPerson = Annotated[
+    Literal["warn", "refuse", "replace"],
+    Field(description="what happens if the photos show somebody else than the person who is known under the user_id"),
+]
 RequestId = Annotated[
     str,
     Field(

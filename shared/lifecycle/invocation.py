@@ -89,6 +89,8 @@ class Invocation:
     Args:
         hooks: called around every request, beside the invocation's own: deadline, heartbeat, handing back, progress.
         observations: of others' claims; None starts without any.
+        require_valid: raises what is wrong with a body before the hooks admit it, so that a request that can only be
+            refused takes no slot of a quota; None leaves it to the function.
     """
 
     def __init__(
@@ -100,7 +102,9 @@ class Invocation:
         shutdown: Shutdown,
         hooks: Sequence[AttemptHook] = (),
         observations: Observations | None = None,
+        require_valid: Callable[[Json], None] | None = None,
     ) -> None:
+        self._require_valid = require_valid
         self._bucket, self._function, self._settings = bucket, function, settings
         self._shutdown, self._hooks = shutdown, Hooks(hooks)
         self._claims = Claims(bucket, function.name, settings.lease, owner, observations=observations)
@@ -424,6 +428,8 @@ class Invocation:
             manifest.require_right()
             if self._settings.quota.limited:
                 recheck.wait()  # before a slot is taken for it
+            if self._require_valid is not None:
+                self._require_valid(manifest.body)
             self._hooks.admit(attempt)
             admitted = True
             with device_errors():

@@ -9,7 +9,7 @@ what is done after each of them, such as keeping what lies outside of a mask.
 |---|---|
 | with guidance | a pass, or two pictures' pass: predictions change suddenly where guidance ends |
 | that the last pass before it serves no longer | a pass |
-| any other | the prediction that follows from the last two passes, or the last one's if there is only one |
+| any other | the prediction that follows from the last two passes; the last one's if it alone had any signal |
 """
 
 import math
@@ -46,7 +46,9 @@ class NetworkPasses:
             return compute()
         if self._needs_pass(step):
             made = compute()
-            self._known = [*self._known[-1:], (self._levels[step], made)]
+            # from pure noise, which is infinitely far away, nothing can be continued
+            near = [one for one in self._known[-1:] if math.isfinite(one[0])]
+            self._known = [*near, (self._levels[step], made)]
             return made
         return self._extrapolate(self._levels[step])
 

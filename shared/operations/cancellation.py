@@ -17,7 +17,7 @@ from shared.contract.hooks import AttemptHook, Hooks
 from shared.contract.manifests import Json, Manifest, failure, parse
 from shared.contract.request import read_metadata
 from shared.errors import PhotogError, RequestCanceled, RequestError
-from shared.lifecycle.answers import parse_answer
+from shared.lifecycle.answers import read_outgoing_answer
 from shared.lifecycle.claims import STALE_LEASES, Claims
 from shared.lifecycle.publisher import Publisher
 from shared.operations.dead_letters import DeadLetterFunction
@@ -70,7 +70,7 @@ class Cancellation:
     def _answer(self, request_id: str) -> Json | None:
         key = keys.result(self._function, request_id)
         text = self._bucket.find(key)
-        return None if text is None else parse_answer(key, request_id, text)
+        return None if text is None else read_outgoing_answer(key, request_id, text)
 
     def _manifest(self, request_id: str) -> tuple[Manifest | None, str]:
         """Return the request's manifest and its key; None for a manifest that is gone while a worker serves it."""

@@ -12,7 +12,8 @@ from shared.buckets.base import Bucket
 from shared.contract import keys
 from shared.contract.manifests import Json, canonical_hash, encode, parse
 from shared.errors import ConflictingRequest
-from shared.lifecycle.answers import parse_answer
+from shared.lifecycle.answers import read_outgoing_answer
+from shared.operations.people import find_person
 
 POLL_SECONDS = 0.25
 MOST_STEPS = 10**9  # of a request's progress; with more it is none of photog's, and no float may have room for them
@@ -70,16 +71,24 @@ class Client:
     def submit_named(self, function: str, body: Json) -> str:
         """Submit a body without an id under an id derived from it, so that submitting it again finds the same answer.
 
-        A body that was answered with an error before is submitted as a new request.
+        A body that was answered with an error before is submitted as a new request, and so is a training whose user
+        is served by another one since.
         """
         for again in range(1, 1000):
             named = {
                 "request_id": f"{function}-{canonical_hash(body)[:12]}" + (f"-{again}" if again > 1 else "")
             } | body
             answer = self.answer(function, named["request_id"])
-            if answer is None or answer["code"] == "OK":
+            if answer is None or (answer["code"] == "OK" and self._still_serves(function, answer)):
                 return self.submit(function, named)
         raise ConflictingRequest("this request failed 999 times; read its answers", "request_id")
+
+    def _still_serves(self, function: str, answer: Json) -> bool:
+        """Return whether an answer is still in force; that of a training is not once another has taken its user."""
+        if function != "train":
+            return True
+        person = find_person(self.bucket, str(answer["data"].get("user_id")))
+        return person is None or person.request_id == answer["request_id"]
 
     def withdraw(self, function: str, request_id: str) -> None:
         """Remove a request that nobody waits for any more and all that is stored for it; an answered one stays."""
@@ -92,10 +101,13 @@ class Client:
                 self.bucket.delete(info.key)
 
     def answer(self, function: str, request_id: str) -> Json | None:
-        """Return the answer, or None while there is none; raises DamagedAnswer if something else is in its place."""
+        """Return the answer without measurements of faces, or None while there is none.
+
+        Raises DamagedAnswer if something else is in its place.
+        """
         key = keys.result(function, request_id)
         text = self.bucket.find(key)
-        return None if text is None else parse_answer(key, request_id, text)
+        return None if text is None else read_outgoing_answer(key, request_id, text)
 
     def progress(self, function: str, request_id: str) -> Json | None:
         """Return a running request's progress: stage, step, steps, eta_seconds; None if there is none that is ours."""

@@ -8,6 +8,7 @@ from shared.contract.function import NAMES
 from shared.contract.manifests import Json, decode, invalid_id, parse
 from shared.errors import RequestError
 from shared.lifecycle import unread
+from shared.lifecycle.answers import leave_out_measurements
 from shared.lifecycle.claims import Claims
 from shared.lifecycle.manifest_reader import require_key
 from shared.settings import Lease, Limits
@@ -24,7 +25,9 @@ def overview(bucket: Bucket, limits: Limits) -> Json:
 
 
 def history(bucket: Bucket, request_id: str, limits: Limits) -> Json:
-    """Return everything that the bucket has about one request: claims, progress, answer and conflicts, per function.
+    """Return what the bucket has about one request: claims, progress, answer and conflicts, per function.
+
+    What was measured in faces is left out of the answer.
 
     A request that still waits has none of these; it is found by its manifest. Empty if there is no such request.
     """
@@ -34,6 +37,8 @@ def history(bucket: Bucket, request_id: str, limits: Limits) -> Json:
         folder = keys.result_folder(function, request_id)
         conflicts = [info.key for info in bucket.list(folder + "conflict-")]
         progress, answer = _read(bucket, keys.progress(function, request_id)), _read(bucket, folder + "result.json")
+        if answer is not None:
+            answer = leave_out_measurements(answer)
         if claims or answer or conflicts:
             found[function] = {"claims": claims, "progress": progress, "answer": answer, "conflicts": conflicts}
     if found:

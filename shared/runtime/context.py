@@ -5,6 +5,7 @@ import secrets
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 
@@ -28,10 +29,10 @@ from shared.notify.outbox import Outbox
 from shared.notify.sns import SnsTopic
 from shared.notify.webhook import Webhook
 from shared.runtime.isolation import IsolatedFunction
+from shared.runtime.request_models import ENTRY_POINTS, require_valid
 from shared.runtime.unused_packages import UNUSED, leave_out
 from shared.settings import Settings
 
-ENTRY_POINTS = "photog.functions"
 OURS = ("functions", "shared")
 
 Load = Callable[[str, Settings], Function]
@@ -143,6 +144,7 @@ class Context:
                 # events first: a record that the store refuses must not hold them up
                 [*self._hooks, *self._notifiers(function), *self._accountants()],
                 self._observations,
+                partial(require_valid, function) if self._settings.quota.limited else None,
             )
         return self._invocations[function]
 

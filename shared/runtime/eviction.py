@@ -61,6 +61,8 @@ class Eviction(AttemptHook):
                 except StoreUnavailable as error:  # reported by the trigger
                     log.debug("tidying is skipped: %s", error)
                 except (BucketError, OSError, AttemptFailed, Interrupted, FunctionFailed, FunctionUnavailable) as error:
+                    if self._stop.is_set():
+                        return  # the worker ends, and with it everything in its memory
                     log.warning("tidying failed, so deleted data may stay in memory a while longer: %s", error)
                 except Exception:  # the boundary of a thread: without it, deleted data would stay in memory for ever
                     log.exception("tidying failed, so deleted data may stay in memory a while longer")

@@ -9,6 +9,7 @@ does the work; the calls of its workspace are made by the parent, one by one ove
 | the child hangs in native code | the same | the same |
 | the child dies: a crash, the kernel's OOM killer | sees it at once | AttemptFailed: the attempt ended |
 | the child cannot load its models (any more) | | FunctionUnavailable: the worker ends |
+| the worker ends while somebody still converses | starts no other child | HandedBack |
 | the parent dies | nothing | the kernel ends the child, or else the child notices within a second |
 
 When a child is gone, the next one begins to load at once.
@@ -35,7 +36,7 @@ from shared.contract.function import Answer, AttemptFailed, Function, FunctionUn
 from shared.contract.manifests import Json
 from shared.contract.workspace import Workspace
 from shared.errors import RequestError
-from shared.lifecycle.shutdown import Interrupted
+from shared.lifecycle.shutdown import HandedBack, Interrupted
 from shared.runtime.threads import threading_environment
 from shared.settings import Settings
 
@@ -46,6 +47,7 @@ GRACE_SECONDS = 2.0  # for a child told to stop to end its work, so that it keep
 ASIDE_POLL_SECONDS = 0.005  # between two looks whether a request that is made ready has its turn, which waits for them
 ASIDE_SECONDS = 10.0  # for a question between requests, which a child answers in milliseconds
 END_SECONDS = 5.0  # for a process to exit after its socket closed
+ENDING = "this worker is ending"
 START = "from shared.runtime.work_process import serve; serve({descriptor}, {aside})"
 
 Load = Callable[[str, Settings], Function]
@@ -63,6 +65,7 @@ class IsolatedFunction:
         self._settings, self._load = settings, load
         self._turn = threading.Lock()  # one conversation with the child at a time
         self._preparing = threading.Lock()
+        self._life, self._closed = threading.Lock(), False  # no child is started once it is closed
         # the kernel ends a child together with the thread that started it, so this thread must live as long as self
         self._starter = ThreadPoolExecutor(1, "start of work processes")
         self._child = self._start()
@@ -77,7 +80,7 @@ class IsolatedFunction:
     def answer(self, body: Json, workspace: Workspace) -> Answer:
         """Return the function's answer; raises AttemptFailed if the child died."""
         with self._turn:
-            while not self._child.await_loaded(POLL_SECONDS):
+            while not self._is_loaded(POLL_SECONDS):
                 workspace.check()
             answer: Answer = self._converse(("answer", body, workspace.request_id, workspace.attempt), workspace)
         return answer
@@ -102,7 +105,7 @@ class IsolatedFunction:
         if not self._turn.acquire(blocking=False):
             return
         try:
-            if self._child.await_loaded(0):
+            if self._is_loaded(0):
                 self._converse(("evict",), _BetweenRequests(exists))
         finally:
             self._turn.release()
@@ -111,7 +114,7 @@ class IsolatedFunction:
         """Return the function's pointers; raises AttemptFailed if the child died or exceeded its time to load."""
         until = time.monotonic() + self._settings.health.loading_seconds
         with self._turn:
-            while not self._child.await_loaded(POLL_SECONDS):
+            while not self._is_loaded(POLL_SECONDS):
                 if time.monotonic() > until:
                     self._renew()
                     raise AttemptFailed("the process that has to name an answer's pointers did not load in time")
@@ -124,12 +127,27 @@ class IsolatedFunction:
         return self._child.process_id
 
     def close(self) -> None:
-        """End the child."""
-        self._child.kill()
+        """End the child; whoever converses with it at this moment gets HandedBack."""
+        with self._life:
+            self._closed = True
+        self._child.end()
+        if self._turn.acquire(blocking=False):  # else the thread that has the turn closes it, as it hears of the end
+            self._child.connection.close()
+            self._turn.release()
         self._starter.shutdown(wait=False)
+
+    def _is_loaded(self, wait_seconds: float) -> bool:
+        try:
+            return self._child.await_loaded(wait_seconds)
+        except FunctionUnavailable:
+            if self._closed:
+                raise HandedBack(ENDING) from None
+            raise
 
     def _converse(self, question: tuple[object, ...], workspace: "Workspace | _BetweenRequests") -> Any:
         """Send the child a question and serve its calls, until it has answered or must be ended."""
+        if self._closed:
+            raise HandedBack(ENDING)
         child, conversation = self._child, _Conversation(workspace)
         try:
             child.connection.send(question)
@@ -150,8 +168,12 @@ class IsolatedFunction:
         raise conversation.stopped or AttemptFailed("the work was stopped")
 
     def _renew(self) -> None:
-        self._child.kill()
-        self._child = self._start()
+        """Replace the child; raises HandedBack if this function is closed, which is why the child is gone then."""
+        with self._life:
+            self._child.kill()
+            if self._closed:
+                raise HandedBack(ENDING)
+            self._child = self._start()
 
     def _start(self) -> "_Child":
         return self._starter.submit(_Child, self.name, self._settings, self._load).result()
@@ -238,10 +260,14 @@ class _Child:
             return "was killed, probably because memory ran out"
         return f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit status {code}"
 
-    def kill(self) -> None:
-        """Kill the process at once."""
+    def end(self) -> None:
+        """Kill the process at once; a thread that converses with it hears of it by the connection."""
         self._process.kill()
         self._process.wait()
+
+    def kill(self) -> None:
+        """Kill the process at once, and close the connection of the conversations, which the caller must have."""
+        self.end()
         self.connection.close()  # the other one may be in use by a thread, which hears of the end from it
 
 

@@ -7,8 +7,17 @@ check. That module imports no models and no packages of the function, so that lo
 from importlib import import_module
 from importlib.metadata import entry_points
 
-from shared.contract.validation import Body
-from shared.runtime.context import ENTRY_POINTS
+from shared.contract.manifests import Json
+from shared.contract.validation import Body, validate
+
+ENTRY_POINTS = "photog.functions"
+
+
+def require_valid(function: str, body: Json) -> None:
+    """Raise InvalidField if the function would refuse the body for its fields."""
+    model = request_model(function)
+    if model is not None:
+        validate(model, body)
 
 
 def request_model(function: str) -> type[Body] | None:

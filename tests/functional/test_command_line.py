@@ -51,6 +51,19 @@ def test_doctor_reports_versions_models_and_conditional_writes(bucket):
     assert list(bucket.list("probes/")) == []
 
 
+def test_doctor_tells_each_part_as_it_is_known(monkeypatch):
+    told = []
+    monkeypatch.setattr("shared.cli.doctor.typer.echo", lambda line, err=False: told.append(line))
+    monkeypatch.setattr("shared.cli.doctor._faces", lambda settings: {"engine": f"after {len(told)} lines"})
+    monkeypatch.setattr("shared.cli.doctor._diffusion", lambda settings: {"model": f"after {len(told)} lines"})
+    here("doctor", "--no-load")
+    at = {part: told.index(part) for part in ("packages", "faces", "diffusion")}
+    assert told[at["faces"] - 1] == "photog: loading the face engine mesh"
+    assert told[at["faces"] + 1].endswith(f"after {at['faces']} lines")
+    assert told[at["diffusion"] + 1].endswith(f"after {at['diffusion']} lines")
+    assert at["packages"] < at["faces"] < at["diffusion"], "what comes later is not waited for"
+
+
 def test_doctor_says_whether_the_face_engine_may_be_used_commercially(monkeypatch):
     for engine, told in (("mesh", "usable commercially"), ("dlib", "non-commercial")):
         monkeypatch.setenv("PHOTOG_FACES__ENGINE", engine)
@@ -72,9 +85,10 @@ def test_doctor_loads_each_function_as_its_worker_does_and_exits_with_1_if_one_c
     damaged.write_bytes(b"no network")
     monkeypatch.setenv("PHOTOG_ENHANCE__PEOPLE_NETWORK", str(damaged))
     done = here("doctor", "--json")
-    assert [line for line in done.stderr.splitlines() if line.startswith("photog: loading ")] == [
-        "photog: loading the packages", "photog: loading check, as its worker does",
-        "photog: loading generate, as its worker does",
+    assert [line for line in done.stderr.splitlines() if line.startswith("photog: ")] == [
+        "photog: loading the face engine mesh",
+        "photog: importing torch and diffusers, and planning the memory of portrait-tiny",
+        "photog: loading check, as its worker does", "photog: loading generate, as its worker does",
     ]  # fmt: skip
     workers = json.loads(done.stdout)["workers"]
     assert workers["check"].startswith("starts in ")
@@ -235,6 +249,27 @@ def test_forget_lists_what_it_removed_and_that_nothing_remains(bucket):
     assert report == {"user_id": "ann", "removed": ["photos/a.jpg", "requests/train/t.json"], "remaining": []}
     assert list(bucket.list("")) == []
     assert here("forget", bucket.root, "../ann").exit_code == 2
+    again = here("forget", bucket.root, "ann")
+    assert (again.exit_code, again.stdout) == (0, "")
+    assert again.stderr == f"photog: nothing is kept of ann in {bucket.address}\n"
+    asked = here("status", bucket.root, "--user", "ann")
+    assert (asked.stdout, asked.stderr) == ("", f"photog: ann has no requests in {bucket.address}\n")
+
+
+def test_forget_counts_what_is_too_much_to_read_and_lists_it_where_that_is_asked_for(bucket):
+    def keep():
+        for number in range(30):
+            bucket.put(f"users/ann/photos/{number:02}.jpg", b"photo")
+        bucket.put("requests/train/t.json", b'{"request_id": "t", "images": ["a"], "configure": {"user_id": "ann"}}')
+
+    keep()
+    assert here("forget", bucket.root, "ann").stdout.splitlines() == [
+        "removed requests/train: 1", "removed users/ann: 30", "ann: 31 objects removed, 0 remain",
+    ]  # fmt: skip
+    keep()
+    listed = here("forget", bucket.root, "ann", "--verbose").stdout.splitlines()
+    assert len(listed) == 32
+    assert "removed users/ann/photos/07.jpg" in listed
 
 
 @pytest.mark.parametrize("text", [b"", b"x", b"[]", b"{}", b"\xff", b'{"request_id": "r1", "code": "OK"}'])

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from functions.generate import user_model as record
 from functions.generate.handler import GenerateFunction
 from functions.generate.models import GenerateModels
 from shared.contract import keys
+from shared.contract import user_model as record
 from shared.errors import InternalError, PhotoUnavailable, PictureFailed, RequestError, UnknownUser
 from shared.models import diffusion
 from shared.settings import ModelSettings, Settings

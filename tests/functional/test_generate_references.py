@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
+from functions.generate import portrait
 from functions.generate.handler import GenerateFunction
 from functions.generate.models import GenerateModels
 from functions.generate.reference_cache import ReferenceCache
 from shared.contract import keys
 from shared.contract.manifests import encode
-from shared.errors import FaceCountMismatch, NoFaceInTemplate, NoUsableReference, PhotoUnavailable
+from shared.errors import AnotherPerson, FaceCountMismatch, NoFaceInTemplate, NoUsableReference, PhotoUnavailable
 from shared.models import diffusion
 from shared.settings import Limits, ModelSettings, Settings
 from tests import pictures
@@ -345,6 +346,41 @@ class TestKeeping:
         (warning,) = data["warnings"]
         assert "ann has a training" in warning
 
+    def test_somebody_elses_pictures_take_no_name_unsaid(self, worker, desk):
+        desk.function = "generate"
+        ask(worker, desk, references=["1.jpg"], user_id="bob")
+        before = desk.objects[keys.model("bob")]
+        desk.said.clear()
+        with pytest.raises(AnotherPerson, match="somebody else than the bob who is known") as refused:
+            ask(worker, desk, "cup.jpg", "r2", references=["stranger.jpg"], user_id="bob", another_person="refuse")
+        assert refused.value.field == "configure.references"
+        assert [one[0] for one in desk.said] == ["references"], "before anything else is done"
+        same = ask(worker, desk, request_id="r3", references=["2.jpg"], user_id="bob", another_person="refuse")
+        assert same["warnings"] == []
+        assert same["references"][0]["similarity_to_known"] > 0.5
+        told = ask(worker, desk, request_id="r4", references=["stranger.jpg"], user_id="bob")
+        assert [one.partition(" (")[0] for one in told["warnings"]] == [
+            "configure.references: these photos show somebody else than the bob who is known"
+        ]
+        assert "and take their place" in told["warnings"][0]
+        assert told["references"][0]["similarity_to_known"] < 0.45
+        assert json.loads(desk.objects[keys.model("bob")])["request_id"] == "r4"
+        back = ask(worker, desk, request_id="r5", references=["1.jpg"], user_id="bob", another_person="replace")
+        assert back["warnings"] == []
+        vectors = [json.loads(one)["references"][0]["embedding"] for one in (before, desk.objects[keys.model("bob")])]
+        assert vectors[0] == vectors[1]
+
+    def test_a_training_of_somebody_else_is_given_up_for_pictures_only_where_that_is_said(self, worker, desk):
+        desk.function = "generate"
+        trained = desk.objects[keys.model("ann")]
+        told = ask(worker, desk, references=["stranger.jpg"], user_id="ann")["warnings"]
+        assert "whose training stays" in told[0]
+        assert len(told) == 2
+        ask(worker, desk, request_id="r2", references=["1.jpg"], user_id="ann", another_person="replace")
+        assert desk.objects[keys.model("ann")] == trained, "it is the same person"
+        ask(worker, desk, request_id="r3", references=["stranger.jpg"], user_id="ann", another_person="replace")
+        assert json.loads(desk.objects[keys.model("ann")])["lora"] is None
+
     def test_a_training_that_ends_meanwhile_is_not_replaced_either(self, worker, desk):
         """The record says of which moment's model it takes the place, and the worker that commits it looks again."""
         desk.objects[keys.model("bob")] = encode({"committed": 7.5})
@@ -354,6 +390,24 @@ class TestKeeping:
         assert [
             one["replaces"] for one in ask(worker, desk, request_id="r2", references=["1.jpg"], user_id="kim")["kept"]
         ] == [0.0]
+
+    def test_somebody_else_who_became_known_meanwhile_is_not_replaced_unsaid(self, worker, desk, monkeypatch):
+        """Of two who take a free name at once, the second to end hears of the first."""
+        desk.function = "generate"
+        ask(worker, desk, request_id="r1", references=["1.jpg"], user_id="bob")
+        first = json.loads(desk.objects.pop(keys.model("bob"))) | {"committed": 7.5}
+
+        portray = portrait.portray
+
+        def end_first(*arguments):
+            desk.objects[keys.model("bob")] = encode(first)
+            return portray(*arguments)
+
+        monkeypatch.setattr(portrait, "portray", end_first)
+        more = {"references": ["stranger.jpg"], "user_id": "bob"}
+        with pytest.raises(AnotherPerson):
+            ask(worker, desk, request_id="r2", **more, another_person="refuse")
+        assert json.loads(desk.objects[keys.model("bob")])["request_id"] == "r1"
 
     def test_of_several_people_each_is_kept_under_their_own_id(self, worker, desk):
         desk.function = "generate"

@@ -13,9 +13,10 @@ from shared.buckets import MemoryBucket
 from shared.contract.function import AttemptFailed, DeviceBroken, FunctionUnavailable
 from shared.events import ObjectCreated
 from shared.lifecycle.invocation import Invocation, Outcome
-from shared.lifecycle.shutdown import Interrupted, Shutdown
+from shared.lifecycle.shutdown import HandedBack, Interrupted, Shutdown
 from shared.observability.logs import LogSettings
-from shared.runtime import isolation
+from shared.runtime import eviction, isolation
+from shared.runtime.eviction import Eviction
 from shared.runtime.isolation import IsolatedFunction
 from shared.settings import Lease, Limits, Settings
 from tests import rough
@@ -163,6 +164,38 @@ def test_a_process_that_dies_idle_or_says_nothing_any_more_ends_no_eviction(buck
             invoked.tidy()
         assert function.await_loaded(threading.Event())
         assert ask(bucket, function, f"after-{number}")[1]["code"] == "OK"
+
+
+@pytest.mark.parametrize("ask_it", ["evict", "answer"])
+def test_a_function_that_is_closed_in_a_conversation_starts_no_other_process(bucket, function, ask_it):
+    """As by a signal while the worker tidies up: the thread that tidies hears that the process is gone."""
+
+    def close_beside(*arguments):
+        beside = threading.Thread(target=function.close)
+        beside.start()
+        beside.join()
+
+    desk = FakeWorkspace()
+    function.answer({"keep": ["photos/a"]}, desk)
+    desk.progress = close_beside
+    with pytest.raises(HandedBack, match="this worker is ending") as told:
+        function.evict(close_beside) if ask_it == "evict" else function.answer({"do": "work"}, desk)
+    assert isinstance(told.value.__context__, EOFError | ConnectionError), "the process was gone"
+    assert function.process_id is None
+    with pytest.raises(HandedBack):
+        function.evict(lambda key: True)
+
+
+def test_tidying_that_a_stop_interrupts_is_no_fault_to_tell_of(caplog, monkeypatch):
+    monkeypatch.setattr(eviction, "EVICT_SECONDS", 0.0)
+    stop = threading.Event()
+
+    def tidy():
+        stop.set()
+        raise HandedBack("this worker is ending")
+
+    Eviction(stop)._run(tidy)
+    assert caplog.records == []
 
 
 def test_a_frozen_process_is_replaced_at_the_deadline(bucket, function):

@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -15,12 +16,13 @@ from PIL import Image
 from typer.testing import CliRunner, Result
 
 from shared.buckets import BucketError, FolderBucket, aws_clients
-from shared.cli import app, beforehand, console, environment, extensions
+from shared.cli import app, beforehand, console, environment, extensions, progress
 from shared.cli.durations import EMBEDDED, Durations
 from shared.cli.likeness import meaning
 from shared.cli.pictures import Pictures, files_of
 from shared.cli.progress import Part, ProgressLine, in_words
 from shared.cli.requests import describe_training, verdicts
+from shared.cli.sheet import NARROWEST, VACANT, draw_grid
 from shared.contract import keys
 from shared.contract.function import NAMES
 from shared.contract.manifests import Json
@@ -32,11 +34,13 @@ from shared.runtime.supervisor import Supervisor
 from shared.runtime.threads import threading_environment
 from shared.runtime.worker import READY
 from shared.settings import FaceSettings, ModelSettings, Settings
+from tests.clock import Clock
 from tests.serving import Served
 
 READING = [
     ("status",), ("status", "r1"), ("forget", "ann"), ("sweep",), ("doctor",), ("dead-letters", "check"),
-    ("invoke", "check", "event.json"),
+    ("invoke", "check", "event.json"), ("check", "me/a.jpg"), ("train", "me/a.jpg", "--user", "ann"),
+    ("generate", "--template", "poster.jpg", "--user", "ann"),
 ]  # fmt: skip
 
 
@@ -110,6 +114,19 @@ def test_a_verb_that_looks_never_makes_a_bucket_and_names_the_one_that_is_meant(
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr == "photog: there is no bucket mybuckte; did you mean mybucket?\n"
     assert not (folder / "mybuckte").exists()
+
+
+def test_where_nothing_was_kept_yet_it_is_said_what_to_do_first(folder, no_workers):
+    assert photog("check", "nowhere", "me/a.jpg").stderr == (
+        "photog: there is no bucket nowhere; `photog up nowhere` makes it, and starts the workers\n"
+    )
+    done = photog("portrait", "--template", "poster.jpg", "--user", "ann")
+    assert (done.exit_code, done.stderr) == (
+        2, "photog: nobody is known yet, as this is the first portrait here: name photos of the person\n",
+    )  # fmt: skip
+    done = photog("people")
+    assert (done.exit_code, done.stderr) == (0, "photog: nobody is known yet; `photog people add NAME PHOTO...`\n")
+    assert not (folder / "home").exists()
 
 
 def test_a_verb_that_puts_something_in_says_that_it_has_made_the_bucket(folder):
@@ -282,6 +299,44 @@ class TestPortraitsWithoutATraining:
         assert done.exit_code == 2
         assert done.stderr == (f"photog: nobody called anne is known in {bucket.address}; did you mean ann?\n")
 
+    def test_of_somebody_whose_training_waits_it_is_said_that_it_waits(self, bucket, no_workers):
+        client = Client(bucket)
+        bucket.put("users/eileen/photos/1.jpg", b"x")
+        request_id = client.submit_named(
+            "train", {"images": ["users/eileen/photos/1.jpg"], "configure": {"user_id": "eileen"}}
+        )
+        client.submit(
+            "generate",
+            {
+                "request_id": "g1",
+                "template_image": "t",
+                "configure": {"user_id": ["max", "none"], "references": [["a.jpg"], []]},
+            },
+        )
+        client.submit("generate", {"request_id": "g2", "template_image": "t", "configure": {"user_id": "kim"}})
+        bucket.put(keys.request("train", "broken"), b"{")
+        up = f"`photog up {bucket.address}` starts workers"
+        for words in (("portrait", "--bucket", "b"), ("generate", "b")):
+            done = photog(*words, "--template", "poster.jpg", "--user", "eileen")
+            assert done.exit_code == 2
+            assert done.stderr == (
+                f"photog: eileen is not known yet in {bucket.address}: the training {request_id} of them waits for a "
+                f"worker; {up}, which answer it\n"
+            )
+        listed = photog("people", "--bucket", "b")
+        assert [line.split()[0] for line in listed.stdout.splitlines()] == ["eileen", "max"]
+        assert f"1 photo  not known yet: the training {request_id} of them waits for a worker" in listed.stdout
+        assert listed.stderr == f"photog: nobody is known yet in {bucket.address}; {up}\n"
+        told = json.loads(photog("people", "--bucket", "b", "--json").stdout)["pending"]
+        assert [(one["user_id"], one["function"], one["state"]) for one in told] == [
+            ("eileen", "train", "waiting"), ("max", "generate", "waiting"),
+        ]  # fmt: skip
+        bucket.put(keys.result("train", request_id), b'{"code": "error"}')
+        assert (
+            "nobody called eileen is known"
+            in photog("portrait", "--template", "poster.jpg", "--user", "eileen", "--bucket", "b").stderr
+        )
+
     def test_where_no_photo_is_usable_no_portrait_is_asked_for(self, bucket, answered, workers):
         asked = answered(MADE | {"check_results": [verdict(3, "cut off"), verdict(3, "two faces")]})
         done = photog("portrait", "me/a.jpg", "me/b.jpg", "--template", "poster.jpg", "--bucket", "b")
@@ -318,6 +373,34 @@ class TestPortraitsWithoutATraining:
         asked = answered({"cost_time": 1.0, "error": error | {"retryable": True}}, "error", "out of memory")
         done = photog(*words)
         assert (len(asked), done.stderr.count("out of memory")) == (3, 1)
+
+    def test_photos_of_somebody_else_stop_the_command_unless_they_are_to_replace_the_person(
+        self, bucket, answered, workers, monkeypatch
+    ):
+        message = (
+            "these photos show somebody else than the ann who is known (likeness 0.1 of at least 0.5): choose another "
+            'user_id, or send configure.another_person "replace" to give ann up for them'
+        )
+        error = {"type": "AnotherPerson", "retryable": False}
+        told, asked = {"cost_time": 1.0, "error": error}, answered(MADE)
+        sure = Client.wait
+
+        def refuse(client, function, request_id, on_progress=None, timeout_seconds=0.0):
+            found = sure(client, function, request_id)
+            return found if function == "check" else found | {"code": "error", "message": message, "data": told}
+
+        monkeypatch.setattr(Client, "wait", refuse)
+        words = ("portrait", "me/a.jpg", "--user", "ann", "--template", "me", "--bucket", "b", "--count", "2")
+        done = photog(*words)
+        assert (done.exit_code, len(asked)) == (1, 2), "a check, and one portrait of twelve"
+        assert asked[1]["configure"]["another_person"] == "refuse"
+        assert done.stderr.count("somebody else than the ann who is known") == 1
+        assert "choose another name, or add --replace-person to give ann up for them" in done.stderr
+        monkeypatch.setattr(Client, "wait", sure)
+        assert photog(*words, "--replace-person").exit_code == 0
+        assert {one["configure"]["another_person"] for one in asked[3:] if "references" in one["configure"]} == {
+            "replace"
+        }
 
     def test_nothing_that_nobody_has_named_is_overwritten(self, bucket, folder, answered, workers):
         bucket.put(keys.model("ann"), b"{}")
@@ -405,7 +488,7 @@ class TestPortraitsWithoutATraining:
         made = sorted(path.name for path in (folder / "portraits").iterdir())
         assert made[:2] == ["C-1.png", "C-2.png"]
         assert len(made) == 14
-        assert Image.open("all.png").width == 1600
+        assert Image.open("all.png").width == 3 * 420 + 2 * 8 + 2 * 16, "a template and two portraits, all square"
         assert done.stdout.splitlines()[-1] == "all.png"
 
     def test_two_templates_of_one_name_have_files_of_their_own(self, bucket, folder, answered, workers):
@@ -505,10 +588,11 @@ def test_every_function_has_a_model_of_its_requests_beside_it(function):
     ],
 )  # fmt: skip
 def test_the_verbs_that_ask_refuse_what_can_be_known_too(words, told, folder):
+    (folder / "b").mkdir()
     done = photog(*words)
     assert done.exit_code == 2
     assert told in done.stderr
-    assert not list((folder / "b").rglob("requests/*")) if (folder / "b").exists() else True
+    assert not list((folder / "b").rglob("requests/*"))
 
 
 def test_generate_names_the_person_who_is_meant_before_anything_is_sent(folder, answered):
@@ -622,6 +706,7 @@ def test_ctrl_c_ends_the_wait_and_says_where_the_request_is(folder, monkeypatch)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Client, "wait", interrupted)
+    (folder / "b").mkdir()
     done = photog("train", "b", "me", "--user", "ann")
     line = done.stderr.splitlines()[-1]
     assert done.exit_code == 130
@@ -653,6 +738,20 @@ class TestWaiting:
         assert "unless some are starting, start them in another terminal with `photog up " in told()
         assert "busy with another request" in told(console.DEFAULT_WAIT, keys.progress("check", "other"))
         assert "no worker" not in told(console.DEFAULT_WAIT, keys.claim("check", "r1", 1))
+
+    def test_that_no_worker_is_there_is_said_once(self, tmp_path, capsys, monkeypatch):
+        monkeypatch.setattr(console, "HINT_SECONDS", -1.0)
+        monkeypatch.setattr(console, "START_SECONDS", 0.0)
+        monkeypatch.setattr(progress, "QUIET_SECONDS", -1.0)
+        monkeypatch.setattr(progress, "CHANGE_SECONDS", -1.0)
+        waiting = console._Waiting(Client(FolderBucket(tmp_path)), "check", "r1", console.DEFAULT_WAIT)
+        with ProgressLine([Part("check")]) as line:
+            line.begin()
+            for _ in range(3):
+                line.update(None, waiting.explain(line))
+        told = capsys.readouterr().err
+        assert told.count("no worker is ready yet") == 1
+        assert told.count("photog: check: waiting for a worker\n") == 3
 
     def test_a_worker_that_is_awake_is_not_said_to_be_missing(self, told, tmp_path):
         assert "a worker is there" in told(console.DEFAULT_WAIT, keys.worker("check", "w1"))
@@ -698,7 +797,37 @@ def test_one_line_of_progress_counts_all_requests(capsys):
     ]  # fmt: skip
     with ProgressLine([Part("training", None), Part("portrait", 4.0)]) as line:
         line.begin()
+        line.update({"stage": "training", "step": 5, "steps": 9, "eta_seconds": 50.0})
     assert capsys.readouterr().err == "photog: training\n", "of models that nobody has timed nothing is promised"
+
+
+def test_without_a_terminal_each_new_stage_is_a_line_and_a_long_one_another_now_and_then(capsys, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=clock))
+    with ProgressLine([Part("training")]) as line:
+        line.begin()
+        for seconds in range(60):
+            clock.now += 1
+            stage = {"stage": "training", "step": seconds, "steps": 90, "eta_seconds": 30.0}
+            photos = {"stage": "photos", "step": 0, "steps": 5, "eta_seconds": None}
+            line.update(None, "waiting for a worker") if seconds < 6 else line.update(photos if seconds < 12 else stage)
+    assert capsys.readouterr().err.splitlines() == [
+        "photog: training: waiting for a worker", "photog: training: photos, step 0 of 5",
+        "photog: training, step 12 of 90, about 30 seconds left",
+        "photog: training, step 33 of 90, about 30 seconds left",
+        "photog: training, step 54 of 90, about 30 seconds left",
+    ]  # fmt: skip
+
+
+def test_a_grid_is_no_wider_than_its_pictures_and_says_why_a_template_was_refused(tmp_path):
+    (tmp_path / "poster.png").write_bytes(dot(100))
+    poster, out, sizes = str(tmp_path / "poster.png"), tmp_path / "all.png", []
+    for portraits, why in (([Path(poster)], ""), ([], ""), ([], "poster.png shows no face")):
+        draw_grid([(poster, portraits, why)], out)
+        with Image.open(out) as drawn:
+            sizes.append((drawn.width, VACANT in {color for _, color in drawn.getcolors(2**24)}))
+    two = 2 * 420 + 8 + 2 * 16
+    assert sizes == [(two, False), (NARROWEST + 2 * 16, False), (two, True)]
 
 
 def test_how_long_things_take_is_remembered_by_their_models(tmp_path):

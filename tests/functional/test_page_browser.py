@@ -13,8 +13,9 @@ import pytest
 
 from shared.buckets import FolderBucket
 from shared.contract import keys
-from shared.contract.manifests import decode, encode, running, success
+from shared.contract.manifests import decode, encode, failure, running, success
 from shared.contract.users import ReferenceRecord, UserModel
+from shared.errors import AnotherPerson
 from shared.lifecycle.claims import Claims
 from shared.operations.client import Client
 from shared.settings import Lease
@@ -325,6 +326,28 @@ def test_a_training_is_followed_live_and_stopped(page, address, bucket, photos, 
     assert answer is not None
     assert answer["data"]["error"]["type"] == "RequestCanceled"
     bucket.delete(keys.progress("train", request_id))
+    replace_the_person(page, bucket, request_id)
+
+
+def replace_the_person(page, bucket, request_id):
+    """A training is refused since its photos show somebody else, and the viewer wants them to replace the person."""
+    page.get_by_role("button", name="Train on these photos").click()
+    page.wait_for_function("document.querySelectorAll('.training').length == 2")
+    refused = next(one for one in list_ids(bucket, "train") if one != request_id)
+    error = AnotherPerson("these photos show somebody else than the bob who is known", "images")
+    bucket.put(keys.result("train", refused), encode(failure(refused, error, {"cost_time": 0.1})))
+    page.get_by_role("button", name="Replace the person").click()
+    page.wait_for_function("document.querySelectorAll('.training').length == 3")
+    (again,) = set(list_ids(bucket, "train")) - {request_id, refused}
+    sent = {one: decode(bucket.get(keys.request("train", one))) for one in (refused, again)}
+    assert [one["configure"].pop("another_person") for one in sent.values()] == ["refuse", "replace"]
+    assert sent[again]["configure"] == sent[refused]["configure"]
+    assert sent[again]["images"] == sent[refused]["images"]
+
+
+def list_ids(bucket, function):
+    names = [info.key.split("/")[-1] for info in bucket.list(keys.requests(function))]
+    return [name.removesuffix(".json") for name in names]
 
 
 def test_operators_find_and_send_again_one_request_of_a_hundred_thousand_whatever_it_says(

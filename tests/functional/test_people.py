@@ -18,7 +18,7 @@ from shared.buckets import FolderBucket, MemoryBucket
 from shared.contract import keys
 from shared.contract.manifests import encode
 from shared.contract.users import UserModel
-from shared.errors import TooFewPhotos, UnknownUser
+from shared.errors import AnotherPerson, TooFewPhotos, UnknownUser
 from shared.events import ObjectCreated
 from shared.lifecycle.invocation import Invocation, Outcome
 from shared.lifecycle.shutdown import Shutdown
@@ -104,6 +104,25 @@ def test_one_photo_is_enough_and_none_is_an_error_that_names_each(train, photos)
     assert refused.value.field == "images"
 
 
+def test_photos_of_somebody_else_are_kept_under_a_known_name_only_where_that_is_said(train, photos):
+    desk = FakeWorkspace(photos, function="train")
+    ((pointer, record),) = train.pointers(train.answer(body("1.jpg"), desk).data).items()
+    desk.objects[pointer] = encode(record)
+    stranger = body("stranger.jpg")
+
+    def keep(said):
+        return train.answer(stranger | {"configure": stranger["configure"] | {"another_person": said}}, desk).data
+
+    with pytest.raises(AnotherPerson) as refused:
+        keep("refuse")
+    assert refused.value.field == "images"
+    told = keep("warn")
+    assert told["similarity_to_known"] < 0.45
+    assert "somebody else than the ann who is known" in told["warnings"][0]
+    assert keep("replace")["warnings"] == []
+    assert train.answer(body("2.jpg"), desk).data["similarity_to_known"] > 0.5
+
+
 class Served:
     """A bucket with the workers of train and generate, served one request at a time."""
 
@@ -157,6 +176,21 @@ def test_later_requests_name_whom_train_has_kept_until_they_are_forgotten(served
     Erasure(bucket, QUICK.lease).forget("ann")
     assert served.portray("g3", user_id="ann")["data"]["error"]["type"] == UnknownUser.__name__
     assert not [info.key for info in bucket.list("") if "ann" in info.key or "t1" in info.key]
+
+
+def test_an_earlier_answer_does_not_stand_for_somebody_who_was_replaced_since(served):
+    """The same command finds the same answer only as long as the person is the one whom it kept."""
+    client = Client(served.bucket)
+    given = {"images": ["photos/1.jpg"], "configure": {"user_id": "ann", "max_train_steps": 0}}
+    first = client.submit_named("train", given)
+    served.answer("train", first)
+    assert client.submit_named("train", given) == first
+    served("train", "t2", {"user_id": "ann", "max_train_steps": 0}, images=["photos/stranger.jpg"])
+    again = client.submit_named("train", given)
+    assert again == f"{first}-2"
+    served.answer("train", again)
+    assert json.loads(served.bucket.get(keys.model("ann")))["request_id"] == again
+    assert client.submit_named("train", given) == again
 
 
 def test_whoever_a_portrait_has_kept_is_named_and_forgotten_in_memory_too(served, function):
@@ -261,6 +295,9 @@ def test_the_sdk_s_queue_takes_references_and_gives_the_portrait(train, function
         [frame] = get(client, f"{path}/sink", requestId=identity)
     answer = json.loads(frame.data)
     assert (answer["code"], answer["data"]["trained"]) == ("OK", False)
+    assert b"embedding" in queue.bucket.get(keys.result("generate", "p1"))
+    assert not any(one in frame.data for one in (b"embedding", b"landmarks"))
+    assert answer["data"]["kept"][0]["references"][0].keys() == {"key"}
     assert base64.b64decode(answer["data"]["image"]).startswith(b"\x89PNG")
     assert [one["url"] for one in answer["data"]["references"][0]["rejected"]] == ["photos/cup.jpg"]
     assert served.portray("p2", user_id="bob")["code"] == "OK"

@@ -9,7 +9,9 @@ import pytest
 from shared.buckets import open_bucket
 from shared.buckets.aws_clients import S3Settings
 from shared.contract import keys
-from shared.contract.manifests import CONTRACT
+from shared.contract.manifests import CONTRACT, encode, success
+from shared.operations.status import history
+from shared.settings import Limits
 from tests.cloud import REGION
 from tests.contract import require_contract
 from tests.echo import until
@@ -106,6 +108,28 @@ def test_a_wrong_request_is_refused_in_the_contracts_words_and_leaves_nothing(
     assert (error["type"], error.get("field"), error["retryable"]) == (kind, field, False)
     assert refused.json()["message"]
     assert [info.key for info in served.bucket.list("requests/")] == before
+
+
+@pytest.mark.parametrize("function", ["train", "generate"])
+def test_what_was_measured_in_faces_stays_in_the_bucket(served, client, function):
+    """Also of answers that earlier releases have written; their close-ups are named as before."""
+    face = {"key": "results/x.png", "landmarks": [[1.0, 2.0]] * 68, "box": [0, 0, 1, 1], "embedding": [0.5] * 128}
+    records = {"references": [face]} if function == "train" else {"kept": [{"user_id": "zoe", "references": [face]}]}
+    data = {"cost_time": 1.0, "user_id": "zoe", "faces": [{"box": [1, 2, 3, 4]}]} | records
+    served.bucket.put(keys.request(function, "old"), encode({"request_id": "old"}))
+    served.bucket.put(keys.result(function, "old"), encode(success("old", "success", data)))
+    place = f"/v1/{function}/old"
+    for text in (client.get(place).text, client.get(f"{place}/events").text, client.delete(place).text):
+        assert '"cost_time"' in text
+        assert not any(one in text for one in ("embedding", "landmarks", "0.5"))
+        assert "results/x.png" in text
+    assert client.get(place).json()["data"]["faces"] == data["faces"]
+    for unnamed in ("result.json", "/result.json", "a1/scratch/checkpoint.safetensors"):
+        served.bucket.put(f"results/{function}/old/a1/scratch/checkpoint.safetensors", b"0.5")
+        assert client.get(f"{place}/files/{unnamed}").status_code == 404, "the answer names no such file"
+    shown = history(served.bucket, "old", Limits())[function]["answer"]
+    assert "embedding" not in str(shown)
+    assert shown["data"]["faces"] == data["faces"]
 
 
 def test_a_request_is_canceled_and_a_users_requests_are_listed(client):

@@ -312,6 +312,19 @@ class TestAQuota:
         assert "usage" not in answer["data"]
         assert sum_usage(bucket, 0.0)[0]["ann"].requests == {"generate": 2}, "what was refused is in no bill"
 
+    def test_is_not_touched_by_a_request_with_a_wrong_field(self, bucket):
+        settings = QUICK.model_copy(update={"quota": QuotaSettings(check=1)})
+        context = Context(bucket, settings, load=lambda name, settings: Work("check"))
+        for request_id, images, code in (("bad", [], "error"), ("good", ["photos/p.jpg"], "OK")):
+            body = {"request_id": request_id, "images": images, "configure": {"user_id": "ann"}}
+            Client(bucket).submit("check", body)
+            context.invocation("check").receive(ObjectCreated(keys.request("check", request_id)))
+            answer = json.loads(bucket.get(keys.result("check", request_id)))
+            assert answer["code"] == code, answer
+        assert json.loads(bucket.get(keys.result("check", "bad")))["data"]["error"]["type"] == "InvalidField"
+        (slot,) = [key for key in listed(bucket) if "/slots/" in key]
+        assert json.loads(bucket.get(slot))["request_id"] == "good"
+
     def test_leaves_functions_of_others_alone(self, bucket):
         assert serve(bucket, "ann", Work("own"), hooks=self.hooks(bucket, generate=0))["code"] == "OK"
 

@@ -156,3 +156,16 @@ def test_a_beard_does_not_turn_as_the_skin_in_paler_light(person):
     bare, bearded = shift(nothing), shift(where.astype(np.float32))
     assert bare[where].mean() < -2, "all of the picture turns paler"
     assert abs(bearded[where].mean()) < 0.3 * abs(bare[where].mean())
+
+
+def test_lids_get_the_light_of_the_skin_and_eyeballs_keep_their_own(person):
+    """On darker skin, a pale bar was left below a narrow eye."""
+    crop = FaceCrop.of(person.image, person.landmarks)
+    skin = crop.skin
+    relighting = Relighting.of(crop.lab, crop, skin, skin, None)
+    own = relighting.smooth[..., -1]
+    for eye in (crop.points[36:42], crop.points[42:48]):
+        x, y = np.round(eye.mean(axis=0)).astype(int)
+        below = round(float(eye[:, 1].max() + 0.02 * crop.width))
+        assert own[y, x] > 0.9
+        assert own[below, x] < 0.1

@@ -9,6 +9,7 @@ from functions.generate.face.landmarks import face_width, fit_similarity, hairli
 from functions.generate.fusion.correspondence import correspond, pose_agreement, turn_into_pose
 from functions.generate.fusion.forehead import clear_forehead
 from functions.generate.fusion.landmark_fusion import ReferencePhoto, fuse
+from functions.generate.fusion.warp import Projection
 from functions.generate.photo_choice import mirror_image
 from shared.faces.mesh_landmarks import landmarks as map_landmarks
 from tests import pictures
@@ -129,3 +130,68 @@ def test_the_forehead_ends_below_a_strand_of_hair_and_goes_on_beside_it(person, 
 
 def test_a_mirrored_photo_has_no_mesh_until_it_is_looked_at(person):
     assert mirror_image(person).mesh is None
+
+
+def test_a_frown_and_a_mole_end_no_forehead(person):
+    """A wedge of the template's forehead was left above each of them."""
+    points, width = person.landmarks, face_width(person.landmarks)
+    lightness = np.full(person.image.shape[:2], 65, np.float32)
+    brow, middle = points[17:27, 1].mean(), round(float(points[27, 0]))
+    frown = slice(round(float(brow - 0.12 * width)), round(float(brow - 0.05 * width)))
+    mole = round(float(brow - 0.2 * width))
+    lightness[frown, middle : middle + 2] = 40
+    lightness[mole : mole + 2, middle + 20 : middle + 22] = 40
+    assert clear_forehead(points, lightness)[mole - 5 :, middle - 30 : middle + 30].min() == 1
+
+
+def test_short_pieces_beside_a_strand_are_hair(person):
+    points, width = person.landmarks, face_width(person.landmarks)
+    lightness = np.full(person.image.shape[:2], 65, np.float32)
+    brow, x = points[17:27, 1].mean(), round(float(points[27, 0]))
+    end, top = round(float(brow - 0.25 * width)), round(float(brow - 0.35 * width))
+    tip = round(float(brow - 0.12 * width))
+    lightness[top:end, x : x + 2] = 40
+    lightness[tip : tip + 2, x + 4 : x + 6] = 40
+    assert clear_forehead(points, lightness)[tip - 3, x + 5] < 0.2
+
+
+def turned_away(points):
+    """Where a photo that is turned away shows these points of a canvas: the left quarter is folded behind the face."""
+    across = (points[:, 0] - points[:, 0].min()) / np.ptp(points[:, 0])
+    shown = points.copy()
+    shown[:, 0] += np.ptp(points[:, 0]) * np.where(across < 0.25, 2 * (0.25 - across), 0)
+    return shown
+
+
+def test_what_a_turned_head_hides_is_not_shown(person):
+    points = person.mesh[:, :2]
+    size = person.image.shape[:2]
+    straight = Projection.of(points, points, size, size, face_width(person.landmarks)).measure_shown(size)
+    hidden = Projection.of(turned_away(points), points, size, size, face_width(person.landmarks)).measure_shown(size)
+    left, right = points[points[:, 0].argmin()], points[points[:, 0].argmax()]
+    inwards = 0.08 * (right - left)
+    seen = [tuple(reversed(np.round(one).astype(int))) for one in (left + inwards, right - inwards)]
+    assert straight.min() == 1
+    assert hidden[seen[0]] == 0
+    assert hidden[seen[1]] == 1
+
+
+def test_beyond_the_face_a_turned_head_is_not_drawn_again(person):
+    """The spline folds back on its hidden side, and went on from there: a second face hung beside the head."""
+    points, width = person.mesh[:, :2], face_width(person.landmarks)
+    size = person.image.shape[:2]
+    projection = Projection.of(turned_away(points), points, size, size, width)
+    far = projection.draw(np.tile(np.arange(size[1], dtype=np.float32), (size[0], 1)), size)
+    row = round(float(points[:, 1].mean()))
+    aside = round(float(points[:, 0].min() - 0.5 * width))
+    assert far[row, aside] < points[:, 0].min()
+
+
+def test_a_photo_turned_the_same_way_is_shown_as_a_whole(template, person):
+    points = correspond(template.landmarks, template.mesh, person.landmarks, person.mesh, 0.8)
+    crop = FaceCrop.of(template.image, points.landmarks, mesh=points.mesh)
+    size = person.image.shape[:2]
+    target = points.drawn_to - [crop.columns.start, crop.rows.start]
+    shown = Projection.of(points.drawn, target, crop.size, size, crop.width).measure_shown(crop.size)
+    lips = masks.lips(crop.points, crop.size)
+    assert shown[(crop.face > 0.5) & (lips < 0.1)].mean() > 0.98

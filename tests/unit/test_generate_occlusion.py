@@ -18,8 +18,6 @@ from functions.generate.occlusion.hairline import hanging
 from functions.generate.occlusion.layer import OccluderLayer
 from functions.generate.occlusion.network import WEIGHTS, OccluderNetwork
 from functions.generate.occlusion.occluder import (
-    BEFORE,
-    REACHING,
     VIEW,
     VIEW_WIDTH,
     compare_colors,
@@ -73,9 +71,9 @@ def test_bare_faces_are_taken_for_faces(engine, network):
     assert len(faces) == 8
     for number, (image, landmarks) in enumerate(faces):
         where = inside(landmarks, image)
-        # a fringe and the peak of a cap are before a face, indeed, and the first one's hair falls over her cheek
+        # a fringe and the peak of a cap are before a face, indeed, and the first one's hair falls over both her cheeks
         where[: int(landmarks[17:27, 1].min())] = False
-        assert (mask_of(image, landmarks, network)[where] > COUNTED).mean() < (0.1 if number == 0 else 0.02)
+        assert (mask_of(image, landmarks, network)[where] > COUNTED).mean() < (0.14 if number == 0 else 0.02)
 
 
 @pytest.mark.parametrize("kind", COVERING)
@@ -141,15 +139,17 @@ def test_a_corner_of_the_mouth_beside_a_cup_is_none_of_it_and_a_nick_is():
     assert (found[cup] > 0.9).mean() > 0.95
 
 
-@pytest.mark.parametrize(("before", "kept"), [(BEFORE, False), (REACHING, True)])
-def test_what_only_reaches_into_a_face_is_left_to_a_template_and_not_taken_from_a_person(astronaut, before, kept):
+@pytest.mark.parametrize("reaching_in", [False, True])
+def test_what_only_reaches_into_a_face_is_left_to_a_template_and_not_taken_from_a_person(astronaut, reaching_in):
     """Beside a template's cheek nothing changes anyway; a neighbor's hair in a person's photo would be drawn."""
     points = FaceCrop.of(astronaut.image, astronaut.landmarks, VIEW).scaled(VIEW_WIDTH)
     placed = aligned_face.transform(points.points, aligned_face.align(points.points))
     x = np.broadcast_to(np.arange(aligned_face.SIDE, dtype=np.float32), (aligned_face.SIDE,) * 2)
     beside = (x > placed[14, 0] - 4).astype(np.float32)
-    found = find_objects(points.image, points.points, lambda planes: beside, before)
-    assert found.any() == kept
+    found = find_objects(points.image, points.points, lambda planes: beside, reaching_in)
+    assert found.any() == reaching_in
+    # the person is drawn a little beyond the outline, too
+    assert (found > 0.9)[:, round(placed[14, 0]) : round(placed[14, 0]) + 15].any(axis=0).all() == reaching_in
 
 
 def test_a_face_is_seen_through_a_handle_and_not_through_the_inside_of_a_cup():

@@ -40,6 +40,7 @@ def test_the_defaults_are_the_contracts():
         "makeup_transfer": False,
         "makeup_transfer_ratio": 0.50,
         "seed": None,
+        "another_person": "warn",
         "image_format": "base64",
         "additional_prompt": "",
     }

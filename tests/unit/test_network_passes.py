@@ -81,5 +81,11 @@ def test_pure_noise_takes_a_pass():
     assert run(Levels([math.inf, math.inf, 2.0, 1.9]), 0.35)[0] == [0, 1, 2]
 
 
+def test_nothing_is_continued_from_pure_noise():
+    made, got = run(Levels([math.inf, 2.0, 1.9, 1.8]), 0.35)
+    assert made == [0, 1]
+    assert got == [0, 1, 1, 1]
+
+
 def test_the_last_step_follows_from_a_pass_near_it():
     assert run(spaced(0, -0.4, -0.45), 0.35)[0] == [0, 1]

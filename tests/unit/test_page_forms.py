@@ -96,7 +96,10 @@ def test_the_faces_of_a_group_are_taken_by_persons_from_left_to_right():
     request_id, body = studio.portray(draft, "templates/group.jpg", people, {"seed": 1})
     assert body["configure"]["user_id"] == ["anna", "none", "bob"]
     assert body["configure"]["references"] == [["photos/1.jpg"], [], []]
+    assert body["configure"]["another_person"] == "refuse"
     assert studio.bucket.head(keys.request("generate", request_id)) is not None
+    _, again = studio.portray_replacing(draft, body)
+    assert again == body | {"configure": body["configure"] | {"another_person": "replace"}}
     _, alone = studio.portray(draft, "templates/one.jpg", [Taker(None, ("photos/1.jpg",))], {})
     assert alone["configure"] == {"references": ["photos/1.jpg"], "image_format": "png"}
 

@@ -60,20 +60,25 @@ def list_patches(small: Floats, size: tuple[int, int]) -> Iterator[tuple[slice, 
         small: the mask, (h, w), as it is enlarged to the picture.
         size: the picture's height and width.
     """
-    there = small > 0
-    columns = np.flatnonzero(there.any(axis=0))
-    if not columns.size:
+    there, none = small > 0, small.shape[1]
+    filled = there.any(axis=1)
+    if not filled.any():
         return
-    down, across = len(small) / size[0], small.shape[1] / size[1]
-    width = min(int((columns[-1] - columns[0] + 3) / across), size[1])
+    # of each row; what is empty has no part in the least and the greatest
+    first = np.where(filled, there.argmax(axis=1), none)
+    final = np.where(filled, none - 1 - there[:, ::-1].argmax(axis=1), -1)
+    down, across = len(small) / size[0], none / size[1]
+    width = min(int((final.max() - first.min() + 3) / across), size[1])
     height = max(1, PIXELS // width)
     for top in range(0, size[0], height):
         bottom = min(top + height, size[0])
-        first, last = int((top + 0.5) * down - 0.5), int((bottom - 0.5) * down - 0.5) + 1
-        seen = np.flatnonzero(there[max(first, 0) : last + 1].any(axis=0))
-        if seen.size:
-            left, right = max(int((seen[0] - 1) / across), 0), min(int((seen[-1] + 2) / across) + 1, size[1])
-            yield slice(top, bottom), slice(left, right)
+        rows = slice(max(int((top + 0.5) * down - 0.5), 0), int((bottom - 0.5) * down - 0.5) + 2)
+        left, right = first[rows].min(), final[rows].max()
+        if left <= right:
+            yield (
+                slice(top, bottom),
+                slice(max(int((left - 1) / across), 0), min(int((right + 2) / across) + 1, size[1])),
+            )
 
 
 class RowEnlarger:

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from functions.generate.face import masks
 from functions.generate.face.landmarks import BROWS, NOSE_BRIDGE, face_width
@@ -14,6 +15,10 @@ LONGEST = 0.06  # face widths across; a line that is longer lies level, as a wri
 STRAND = 9.0  # lightness by which a strand is darker or lighter than what lies beside it
 LOWEST = 0.07  # face widths above the middle of the brows; below it lie the brows themselves
 HIGHEST = 0.45  # nothing of a face is higher
+# face widths from the lower to the upper end of a strand, and above the brows to its upper end: moles and what is seen
+# of a crease are shorter, and a frown between the brows ends lower
+SHORTEST, HANGING = 0.02, 0.15
+AMONG = 0.1  # face widths to each side of a strand, within which shorter pieces are hair too
 BESIDE = 0.05  # face widths to each side of a strand that end with it
 ROOM, FADING = 0.03, 0.05  # face widths below a strand where the forehead ends, and over which it fades out
 
@@ -48,6 +53,7 @@ def _compute_mask(points: Points, lightness: Lightness) -> Mask:
     strands = np.maximum(dark, light)
     found = (strands > STRAND) & (height > LOWEST) & (height < HIGHEST)
     found &= masks.brows(points, (lightness.shape[0], lightness.shape[1])) < 0.5
+    found &= _keep_hair(found, height, column, width)
     lowest = np.full(column.max() + 1, HIGHEST, np.float32)
     np.minimum.at(lowest, column[found], height[found].astype(np.float32))
     reach = 2 * round(BESIDE * width) + 1
@@ -55,3 +61,26 @@ def _compute_mask(points: Points, lightness: Lightness) -> Mask:
     lowest = cv2.GaussianBlur(lowest, (0, 0), BESIDE * width / 2)[0]
     clear: Mask = np.clip((lowest[column] - ROOM - height) / FADING, 0, 1).astype(np.float32)
     return clear
+
+
+def _keep_hair(
+    found: NDArray[np.bool_], height: NDArray[np.float32], column: NDArray[np.int_], width: float
+) -> NDArray[np.bool_]:
+    """Return the pieces of `found`, (H, W), that are as long as a strand and hang down from above, or lie beside one.
+
+    Args:
+        found: what is darker or lighter than what lies beside it.
+        height, column: of each pixel, in face widths above the brows, and in pixels across, (H, W).
+        width: the face's width in pixels.
+    """
+    count, pieces = cv2.connectedComponents(found.astype(np.uint8), connectivity=8)
+    lowest, highest = np.full(count, np.inf), np.full(count, -np.inf)
+    where = pieces[found]
+    np.minimum.at(lowest, where, height[found])
+    np.maximum.at(highest, where, height[found])
+    strands = (highest - lowest > SHORTEST) & (highest > HANGING)
+    beside = np.zeros((1, column.max() + 1), np.uint8)
+    beside[0, column[found][strands[where]]] = 1
+    beside = cv2.dilate(beside, np.ones((1, 2 * round(AMONG * width) + 1), np.uint8))
+    hair: NDArray[np.bool_] = beside[0, column] > 0
+    return hair

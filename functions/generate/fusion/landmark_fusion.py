@@ -95,6 +95,14 @@ class ReferencePhoto:
         return find_frames(self.image, self.landmarks)
 
     @cached_property
+    def without_frames(self) -> Image:
+        """The picture without the frames of the face's glasses; computed once, since it is slow."""
+        crop, image = FaceCrop.of(self.image, self.landmarks), self.image.copy()
+        if not crop.empty:
+            image[crop.rows, crop.columns] = erase_frames(crop.image, crop.cut(self.frames))
+        return image
+
+    @cached_property
     def facial_hair(self) -> FacialHair:
         """The face's moustache and beard; its mask is (H, W). Cached, since it is slow."""
         return FaceCrop.of(self.image, self.landmarks).facial_hair
@@ -193,12 +201,24 @@ class Drawing:
         small = self.crop.small
         return self.projection.draw(self._reduce(picture, small.width), small.size)
 
+    @cached_property
+    def visible(self) -> Mask:
+        """Mask of what the photo shows of the crop at its working size, (h, w), 0 to 1.
+
+        Lips and lids are never taken for hidden: they are stretched where they open.
+        """
+        small = self.crop.small
+        moving = np.maximum(masks.eyes(small.points, small.size), masks.lips(small.points, small.size))
+        return np.maximum(self.projection.measure_shown(small.size), moving)
+
     def draw_frames(self, part: Part) -> Mask:
         """Draw the mask of the frames of the person's glasses on a part of the crop."""
         rows, columns = part
         frames = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.float32)
-        there = overlap(self.crop.working.cover(masks.bounds(self.draw_small(self.person.frames), 1.0)), part)
-        frames[shift(there, -rows.start, -columns.start)] = np.clip(self.draw(self.person.frames, there), 0, 1)
+        small = self.draw_small(self.person.frames) * self.visible
+        there = overlap(self.crop.working.cover(masks.bounds(small, 1.0)), part)
+        drawn = np.clip(self.draw(self.person.frames, there), 0, 1) * self.crop.enlarge(self.visible, there)
+        frames[shift(there, -rows.start, -columns.start)] = drawn
         return frames
 
     def _reduce(self, picture: Picture, width: float) -> Picture:
@@ -247,14 +267,13 @@ def _blend(
         frames, hair: masks, (h, w), of the frames of glasses and of the facial hair of the moved template.
     """
     person, crop, small = drawing.person, drawing.crop, drawing.crop.small
-    framed = bool(frames.any())
-
     on_small, nothing = drawing.draw_small, np.zeros(small.size, np.float32)
-    worn = np.clip(on_small(person.frames), 0, 1) if person.glasses else nothing
+    shown = drawing.visible
+    worn = np.clip(on_small(person.frames), 0, 1) * shown if person.glasses else nothing
     framed = bool(frames.any())  # only one pair of glasses on the nose: the template's stays
-    seen = on_small(person.image)
-    drawn = light.to_lab(erase_frames(seen, worn) if framed else seen)
-    theirs = np.clip(on_small(person.facial_hair.mask), 0, 1) if person.facial_hair.mask.any() else nothing
+    photo = person.without_frames if framed and person.glasses else person.image
+    drawn = light.to_lab(on_small(photo))
+    theirs = np.clip(on_small(person.facial_hair.mask), 0, 1) * shown if person.facial_hair.mask.any() else nothing
     beards = BeardTransfer.of(crop.working.reduce(hair), theirs, small)
     skin_drawn = light.skin_likeness(drawn, small.bare * (1 - beards.person) if beards.person.any() else small.bare)
     palette = Palette.of(drawn, small.face, small.width)
@@ -274,7 +293,7 @@ def _blend(
     )
     tone = original.palette.tone(palette)
     relighting = Relighting.of(drawn, small, skin, skin_base, whites, tone, hairy, border)
-    usable = usable_mask(small.points, drawn, skin_drawn, small.skin_likeness)
+    usable = usable_mask(small.points, drawn, skin_drawn, small.skin_likeness) * shown
     if small.mesh is not None:  # without a mesh the face does not reach as high as hair hangs
         usable *= clear_forehead(small.points, drawn[..., 0])
     # where the template's hair was, what is no skin is filled in
@@ -291,9 +310,7 @@ def _blend(
         """Draw a part of the crop at its full size: as the small one, with the detail that is finer."""
         if crop.size == small.size:
             return np.array(filled[part])
-        picture = drawing.draw(person.image, part)
-        if framed and person.glasses:
-            picture = erase_frames(picture, drawing.draw_frames(part))
+        picture = drawing.draw(photo, part)
         gain = original.palette.scale_gain(relighting.gain(drawn, cv2.split(relighting.smooth)), palette)
         if filling is not None:
             gain *= repeat(1 - filling.share)

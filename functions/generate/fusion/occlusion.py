@@ -21,6 +21,8 @@ DARKER = (12.0, 20.0)  # lightness below that of the cheeks: up to the first it 
 LOCK = (26.0, 36.0)  # the same for hair beside the cheeks, where a face's shaded side is up to 25 darker
 FRINGE = (0.23, 0.36)  # share of hair in BAND: 0.36 for strands, 0.6 to 0.8 for a fringe, up to 0.22 without hair
 OUTLINE, PORES = 0.08, 0.008  # face widths: how wrong an outline may be; size of moles and lines that are skin
+# likeness to the face's skin up to which it is what lies behind, and from which skin: a gray wall beside dark one: 0.4
+BACKGROUND, SURELY_SKIN = 0.25, 0.6
 # of skin in the shade: least lightness relative to the skin's, and difference of color relative to the chroma that skin
 # has there; up to the first it is like skin, from the second not
 DEEPEST, SHADE_TINT = 0.2, (0.3, 0.6)
@@ -99,7 +101,8 @@ def _find_inside(points: Points, base: Lab, skin_base: Mask) -> Mask:
     near = (1 - masks.face(points, size, OUTLINE, OUTLINE / 4)) * (1 - masks.brows(points, size))
     seen = np.maximum(skin_base, _shaded(base, skin_base))
     seen = cv2.morphologyEx(seen, cv2.MORPH_CLOSE, _disc(PORES * width))
-    seen = cv2.GaussianBlur(np.clip(2 * seen, 0, 1), (0, 0), max(PORES * width, 0.5))
+    seen = np.clip((seen - BACKGROUND) / (SURELY_SKIN - BACKGROUND), 0, 1)
+    seen = cv2.GaussianBlur(seen, (0, 0), max(PORES * width, 0.5))
     within: Mask = (1 - near * (1 - seen)).astype(np.float32)
     return within
 

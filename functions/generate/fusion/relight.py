@@ -20,6 +20,7 @@ FAINT_SHIFT = 2.0  # lightness; the share cannot be measured from a smaller shif
 # that makes the skin paler each pixel takes its share by its own color: the white of teeth none, but the gold that
 # a small photo's chroma spreads over them, all of it. Not so with a beard, which would turn as red as the skin
 COLOR_ON_FEATURES = 0.2
+EYE_SOFTNESS = 0.006  # face widths: with more, narrow eyes have white bars for lower lids where the skin gets darker
 PALER = (0.0, -0.12)  # relative change of the skin's chroma, over which that share rises to 1
 LIGHT = 8  # channels of `light.LowLight`
 
@@ -67,7 +68,7 @@ class Relighting:
         """
         low = light.measure_light(drawn, base.lab, skin_drawn, skin_base, base.width, border)
         low = RowEnlarger(low, base.size).cut(slice(0, base.size[0]))
-        own = np.maximum(np.maximum(masks.eyes(base.points, base.size), masks.mouth(base.points, base.size)), hair)
+        own = np.maximum(np.maximum(_eyeballs(base), masks.mouth(base.points, base.size)), hair)
         shift = light.shift_light(drawn, cv2.split(low), tone)[..., 0]
         shade = 1 - tone.modeled * (1 - _measure_shade(drawn[..., 0], shift, base, whites))
         paleness = _measure_paleness(low, skin_drawn) * (1 - float(np.max(hair)))
@@ -118,6 +119,11 @@ class Relighting:
             gains.append(1 + one * (lost + shift * at * paler))
         gain_of_all: light.Lab = cv2.merge(gains)
         return gain_of_all
+
+
+def _eyeballs(base: FaceCrop) -> Mask:
+    """Return the mask, (h, w), of the openings of the eyes: lids and lashes are lit as the skin is."""
+    return masks.eyes(base.points, base.size, growth=0.0, softness=EYE_SOFTNESS)
 
 
 def _measure_paleness(low: light.LowLight, skin: Mask) -> float:

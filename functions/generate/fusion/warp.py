@@ -23,6 +23,9 @@ GRID = 48  # spline evaluations per face width; the eye's landmarks are 1/25 fac
 SMOOTHING = 0.02  # lets the spline miss a point by a fraction of a pixel, since landmarks are whole pixels
 REACH = 1.05  # radius of the moved region in face widths: hair and collar move with the head, the background hardly
 RING = 24  # fixed points around the region
+# of the projection's smallest singular value, in those of its affine map: up to the first what is drawn is not shown in
+# the photo, from the second it is
+FOLDED, STRETCHED = 0.2, 0.4
 DENSE = 8  # times as many samples as the coarse grid has
 KERNEL = 2  # pixels beside a place that cubic interpolation reads
 LEAST = 0.02  # pixels; what moves less stays as it is: not even an edge changes by more than two levels
@@ -95,8 +98,7 @@ def plan_movement(source: Points, target: Points, size: tuple[int, int], free: M
         return STILL
     width = face_width(target)
     center, radius = target[:LANDMARKS].mean(axis=0), REACH * width
-    angles = np.linspace(0, 2 * np.pi, RING, endpoint=False)
-    ring = center + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    ring = _surround(center, radius)
     left, top = (int(side) for side in np.maximum(np.floor(center - radius), 0))
     right, bottom = (int(side) for side in np.minimum(np.ceil(center + radius) + 1, size[::-1]))
     if right <= left or bottom <= top:
@@ -173,11 +175,31 @@ class Projection:
     ) -> "Projection":
         """Project so that the points `source` of the photo land on `target` of the canvas, (N, 2) each.
 
-        `size` and `photo` are heights and widths; the face on the canvas is `width` pixels wide.
+        `size` and `photo` are heights and widths; the face on the canvas is `width` pixels wide. Far from the face the
+        projection is affine: from a turned head the spline alone would fold another face out of its far side.
         """
         align = _fit_affine(target, source)
         rough = np.hstack([target, np.ones((len(target), 1))]) @ align.T
-        return cls(align, fit_field(target, source - rough, size, width), size, photo)
+        ring = _surround(target.mean(axis=0), REACH * width)
+        shifts = np.vstack([source - rough, np.zeros_like(ring)])
+        return cls(align, fit_field(np.vstack([target, ring]), shifts, size, width), size, photo)
+
+    def measure_shown(self, size: tuple[int, int]) -> Mask:
+        """Return the mask, (H, W), of the canvas that is 0 where the photo does not show what is drawn there.
+
+        That is where a side of the face that is turned away in the photo is folded, or stretched out of a few of its
+        pixels: where the smallest singular value of the projection's derivative is small beside that of its affine map.
+        """
+        turn, (rows, columns) = self.align[:, :2], self.field.coarse.shape[1:]
+        slopes = np.gradient(self.field.coarse, axis=(2, 1))
+        steps = self.size[1] / columns, self.size[0] / rows
+        bent = np.stack([slope / step for slope, step in zip(slopes, steps, strict=True)], axis=-1)
+        relative = np.linalg.inv(turn) @ (bent.transpose(1, 2, 0, 3) + turn)
+        (a, b), (c, d) = relative.transpose(2, 3, 0, 1)
+        least = (np.hypot(a + d, b - c) - np.hypot(a - d, b + c)) / 2  # negative where it is folded
+        mask = np.clip((least - FOLDED) / (STRETCHED - FOLDED), 0, 1).astype(np.float32)
+        shown: Mask = np.clip(cv2.resize(mask, size[::-1], interpolation=cv2.INTER_LINEAR), 0, 1)
+        return shown
 
     def draw(self, photo: Picture, size: tuple[int, int], part: Part = EVERYTHING) -> Picture:
         """Draw a part of the canvas, at a size of its own.
@@ -209,6 +231,13 @@ class Projection:
                 one += vertical[strip]
             cv2.remap(photo, strips[0], strips[1], cv2.INTER_CUBIC, dst=drawn[strip], borderMode=border)
         return drawn
+
+
+def _surround(center: Points, radius: float) -> Points:
+    """Return RING points on a circle, (RING, 2)."""
+    angles = np.linspace(0, 2 * np.pi, RING, endpoint=False)
+    ring: Points = center + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return ring
 
 
 def _sample(image: Picture, shift: Sequence[NDArray[np.float32]], patch: Part, target: Picture) -> None:

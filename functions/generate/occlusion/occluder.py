@@ -36,6 +36,7 @@ INSIDE = 0.02  # face widths inside the outline, from where a piece lies before 
 BEFORE = 0.35  # of a piece that must lie there; the background and the hair that touch the outline do less
 BARE, SEEN_THROUGH = 0.2, 0.6  # share up to which a pixel is rather the face's; part of a hole that must be for it
 REACHING = 0.06  # the same for what only reaches in
+FOLLOWED = 0.3  # face widths beyond the outline that such an object is followed: the person is drawn a little beyond it
 HOLE = 0.5  # of a piece's area up to which a hole in it belongs to it
 BESIDE = 0.10  # face widths beyond the outline that are searched, because the outline is not exact
 WORKING_WIDTH = 320  # pixels across the face at which the edges are found
@@ -106,10 +107,10 @@ def find_occluder(
     if crop.empty:
         return None
     view = FaceCrop.of(image, landmarks, VIEW).scaled(VIEW_WIDTH)
-    rough = find_objects(view.image, view.points, network, REACHING if reaching_in else BEFORE)
+    rough = find_objects(view.image, view.points, network, reaching_in)
     if not rough.any():
         return None
-    share, part = _find_edges(crop, rough)
+    share, part = _find_edges(crop, rough, reaching_in)
     whole = np.zeros(crop.size, np.float32)
     whole[part] = share
     seen, points = crop.working.reduce(whole), crop.working.place(crop.points)
@@ -119,19 +120,20 @@ def find_occluder(
     return Occluder(share, rows, columns, measure_hidden(points, seen), covered)
 
 
-def find_objects(image: Image, points: Points, network: OccluderNetwork, before: float = BEFORE) -> Mask:
+def find_objects(image: Image, points: Points, network: OccluderNetwork, reaching_in: bool = False) -> Mask:
     """Return the share of objects in each pixel of the canvas, (SIDE, SIDE).
 
-    Too small objects are left out, and those of which less than the share `before` lies inside the face.
+    Too small objects are left out, and those that lie beside the face rather than before it; what is `reaching_in` is
+    wanted all the same, and then followed farther beyond the outline.
     """
     matrix = aligned_face.align(points)
     canvas = warp_antialiased(image, matrix, aligned_face.SIDE)
     placed = aligned_face.transform(points, matrix)
     size = aligned_face.SIDE, aligned_face.SIDE
-    share = np.power(network(aligned_face.planes(canvas, placed)), LEANING) * masks.soft(
-        [with_forehead(placed)], placed, size, BESIDE, 0.01
-    )
-    inside = masks.soft([with_forehead(placed)], placed, size, -INSIDE, 0.0) > 0.5
+    outline, before = [with_forehead(placed)], REACHING if reaching_in else BEFORE
+    everywhere = np.power(network(aligned_face.planes(canvas, placed)), LEANING)
+    share = everywhere * masks.soft(outline, placed, size, BESIDE, 0.01)
+    inside = masks.soft(outline, placed, size, -INSIDE, 0.0) > 0.5
     bare = _show_face(canvas, share, inside)
     _, pieces = cv2.connectedComponents((share > POSSIBLE).astype(np.uint8), connectivity=8)
     kept = np.zeros(size, np.uint8)
@@ -141,6 +143,10 @@ def find_objects(image: Image, points: Points, network: OccluderNetwork, before:
         large = within >= max(SMALLEST * float(inside.sum()), before * float(piece.sum()))
         if large and share[piece].max() >= SURE:
             kept |= fill_holes(piece, bare)
+    if reaching_in and kept.any():
+        share = everywhere * masks.soft(outline, placed, size, FOLLOWED, 0.01)
+        _, pieces = cv2.connectedComponents((share > POSSIBLE).astype(np.uint8), connectivity=8)
+        kept |= np.isin(pieces, np.unique(pieces[(kept > 0) & (pieces > 0)])).astype(np.uint8)
     near = cv2.dilate(kept, np.ones((5, 5), np.uint8))
     holes = (kept > 0) & (share <= POSSIBLE)
     objects: Mask = np.where(holes, np.float32(SURE), share * near).astype(np.float32)
@@ -190,15 +196,20 @@ def measure_hidden(landmarks: Points, occluder: Mask) -> float:
     return float(np.mean(shares))
 
 
-def _find_edges(crop: FaceCrop, rough: Mask) -> tuple[Mask, Part]:
-    """Return the objects' share of each pixel, with exact edges, in the part of the crop that they lie in."""
+def _find_edges(crop: FaceCrop, rough: Mask, reaching_in: bool) -> tuple[Mask, Part]:
+    """Return the objects' share of each pixel, with exact edges, in the part of the crop that they lie in.
+
+    The neck is dropped, unless what is `reaching_in` is wanted: a neighbor's hair may be as brown as the neck.
+    """
     factor = min(1.0, WORKING_WIDTH / crop.width)
     height, width = (max(1, round(side * factor)) for side in crop.size)
     small = to_lab(cv2.resize(crop.image, (width, height), interpolation=cv2.INTER_AREA))
     across = crop.width * factor
     onto = aligned_face.align(rescale(crop.points, crop.size, (height, width)))
     share = cv2.warpAffine(rough, onto, (width, height), flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
-    share = _drop_neck(np.clip(share, 0, 1), small, rescale(crop.points, crop.size, (height, width)))
+    share = np.clip(share, 0, 1)
+    if not reaching_in:
+        share = _drop_neck(share, small, rescale(crop.points, crop.size, (height, width)))
     fine = smooth_outline(compare_colors(small, share, across), share, across)
     part = WorkingSize(crop.size, (height, width)).cover(masks.bounds(fine, 2.0))
     enlarged = cv2.resize(fine, crop.size[::-1], interpolation=cv2.INTER_CUBIC)[part]

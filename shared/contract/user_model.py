@@ -8,6 +8,7 @@ another's portrait. A portrait's answer proves nothing: it may be that of a late
 
 import json
 import re
+from dataclasses import dataclass
 
 from pydantic import ValidationError
 
@@ -24,13 +25,42 @@ ARTIFACT = re.compile(rf"(results/train/{NAME}/)a[0-9]{{1,9}}/({NAME}/)*{NAME}")
 KEPT = re.compile(rf"(results/generate/{NAME}/)a[0-9]{{1,9}}/{keys.PEOPLE}({NAME})/{NAME}")
 
 
+@dataclass(frozen=True)
+class StoredUser:
+    """What is stored of a user.
+
+    Attributes:
+        model: what serves the user; None if there is nothing, or nothing that can be used.
+        moment: of the answer that `model.json` names; 0 if there is none, or none that can be read.
+    """
+
+    model: UserModel | None
+    moment: float
+
+
 def load_user_model(user_id: str, workspace: Workspace) -> UserModel:
     """Read the training that serves this user.
 
     Raises:
         UnknownUser: there is none, or `model.json` cannot be read or cannot be true.
     """
-    stored = _read(user_id, keys.model(user_id), MOST_BYTES, workspace)
+    return _check_model(user_id, _read(user_id, keys.model(user_id), MOST_BYTES, workspace), workspace)
+
+
+def find_user(user_id: str, workspace: Workspace) -> StoredUser:
+    """Return what serves this user, with its moment; what cannot be used is no error."""
+    try:
+        stored = _read(user_id, keys.model(user_id), MOST_BYTES, workspace)
+    except UnknownUser:
+        return StoredUser(None, 0.0)
+    moment = _moment(stored)
+    try:
+        return StoredUser(_check_model(user_id, stored, workspace), moment)
+    except UnknownUser:
+        return StoredUser(None, moment)
+
+
+def _check_model(user_id: str, stored: bytes | None, workspace: Workspace) -> UserModel:
     if stored is None:
         raise UnknownUser(
             f"there is no training for the user_id {user_id}; train first, or send configure.references", FIELD
@@ -52,16 +82,21 @@ def load_user_model(user_id: str, workspace: Workspace) -> UserModel:
 def read_moment(user_id: str, workspace: Workspace) -> float:
     """Return the moment of the answer that the user's model names; 0 if there is no model, or none that can be read."""
     try:
-        stored = _read(user_id, keys.model(user_id), MOST_BYTES, workspace)
-        moment = 0.0 if stored is None else float(json.loads(stored)["committed"])
-    except (UnknownUser, ValueError, RecursionError, KeyError, TypeError):
+        return _moment(_read(user_id, keys.model(user_id), MOST_BYTES, workspace))
+    except UnknownUser:
         return 0.0
-    return moment
 
 
 def unusable_error(user_id: str, why: str) -> UnknownUser:
     """Return the error for a training that exists but cannot be used; `why` completes "the training of ..."."""
     return UnknownUser(f"the training of {user_id} {why}; train again", FIELD)
+
+
+def _moment(stored: bytes | None) -> float:
+    try:
+        return 0.0 if stored is None else float(json.loads(stored)["committed"])
+    except (ValueError, RecursionError, KeyError, TypeError):
+        return 0.0
 
 
 def _folder(found: UserModel) -> str:
