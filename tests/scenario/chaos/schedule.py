@@ -139,7 +139,10 @@ def _body(chance: random.Random, identity: str) -> Json:
         "steps": max(1, round(seconds / 0.1)),
         "artifacts": artifacts,
     }
-    return body | ({"user_id": f"u{chance.randrange(4)}"} if chance.random() < 0.4 else {})
+    pointed = {"user_id": f"u{chance.randrange(4)}"} if chance.random() < 0.4 else {}
+    # the fields that train requires: before a slot of a quota is taken, a worker looks at them
+    fields = {"images": ["photos/1.jpg"], "configure": {"user_id": pointed.get("user_id", "crew")}}
+    return body | pointed | fields
 
 
 def _delivery(made: Schedule, chance: random.Random, name: str, body: Json) -> Delivery:
