@@ -141,6 +141,11 @@ class ModelSettings(BaseModel):
         None, description="distillation LoRA for few steps; generate fuses it into the base model, train does not"
     )
 
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the model is the one that is part of photog."""
+        return bool(self.path == type(self).model_fields["path"].default)
+
 
 class TrainSettings(BaseModel):
     """Overrides of the training plan that suits the base model; None keeps the plan's value."""

@@ -30,6 +30,7 @@ from shared.notify.sns import SnsTopic
 from shared.notify.webhook import Webhook
 from shared.runtime.isolation import IsolatedFunction
 from shared.runtime.request_models import ENTRY_POINTS, require_valid
+from shared.runtime.unused_packages import UNUSED, leave_out
 from shared.settings import Settings
 
 OURS = ("functions", "shared")
@@ -44,7 +45,9 @@ class UnknownFunction(ConfigurationError):
 def load_function(name: str, settings: Settings) -> Function:
     """Load a function and its models; it is found by its entry point, so that this module imports none."""
     for entry in entry_points(group=ENTRY_POINTS, name=name):
-        return _get_loader(entry)(settings)
+        with leave_out(UNUSED if settings.model.is_embedded else ()):
+            load = _get_loader(entry)
+        return load(settings)
     raise _unknown_function(name)
 
 
