@@ -57,6 +57,7 @@ def make_portrait(body: Json, workspace: Workspace, models: GenerateModels) -> A
     assignments, doubts = assign_people(found, knobs.assignments, request.template_image, settings, counted)
     warnings += template.warn_of_lying(faces) + doubts
     template.check_faces(faces, assignments, request.template_image, settings)
+    warnings += template.warn_of_cut_faces(faces, assignments, decoded.image.shape)
     occluders = template.find_occluders(
         decoded.image, faces, assignments, request.template_image, models.occluders, settings
     )

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from functions.generate.decoded_ahead import DecodedAhead
 from functions.generate.face.landmarks import face_width
 from functions.generate.occlusion.network import OccluderNetwork
@@ -21,6 +23,8 @@ from shared.settings import GenerateSettings, Limits
 FIELD = "template_image"
 USER_ID, REFERENCES = "configure.user_id", "configure.references"
 NOUNS = {USER_ID: "user_id", REFERENCES: "reference list"}
+FEATURES = slice(17, 68)  # landmarks of brows, eyes, nose and mouth
+MOST_OUTSIDE = 0.25  # of them; from a third on noses and mouths were bent at the edge
 
 
 def decode_ahead(reference: str, workspace: Workspace, limits: Limits, ahead: DecodedAhead) -> None:
@@ -88,6 +92,26 @@ def check_faces(
         wrong = None if who.nobody else find_fault(face, settings)
         if wrong:
             raise _unsuitable(reference, number, len(found), wrong)
+
+
+def warn_of_cut_faces(
+    found: Sequence[Face], assignments: Sequence[FaceAssignment], shape: tuple[int, ...]
+) -> list[str]:
+    """Warnings about faces that somebody takes and that the picture's edge cuts off: what is outside is a guess.
+
+    Args:
+        shape: of the template, (H, W, ...).
+    """
+    warnings = []
+    for number, (face, who) in enumerate(zip(found, assignments, strict=True), 1):
+        features = face.landmarks[FEATURES]
+        outside = float(np.mean(np.any((features < 0) | (features > [shape[1], shape[0]]), axis=1)))
+        if outside > MOST_OUTSIDE and not who.nobody:
+            told = (
+                f"{name_face(number, len(found))} is cut off by the picture's edge, with {outside:.0%} of its features"
+            )
+            warnings.append(f"{FIELD}: {told}; it may look odd there")
+    return warnings
 
 
 def find_occluders(
