@@ -1,6 +1,7 @@
 """The operator's screen: what waits, runs, was answered and failed, the workers, and the charts of the last hours."""
 
 import time
+from urllib.parse import urlencode
 
 from nicegui import ui
 
@@ -64,6 +65,8 @@ class OperationScreen:
         ui.timer(TICK_SECONDS, self._tick)
 
     def _restart(self) -> None:
+        # into the address, so that a page that is loaded anew, or whose link is sent, shows the same
+        ui.navigate.history.replace("?" + urlencode({"state": self._state, "text": str(self._search.value or "")}))
         self._page = 0
         self._tick()
 

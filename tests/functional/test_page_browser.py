@@ -366,6 +366,10 @@ def test_operators_find_and_send_again_one_request_of_a_hundred_thousand_whateve
     assert "rename it" in page.text_content(".trouble")
     page.get_by_label("Search by request or person").fill("old-0777")
     page.wait_for_selector("text=/1 to 25 of 100$/")
+    page.wait_for_url("**/operation?state=&text=old-0777")
+    page.reload()  # as a browser does by itself that has lost its connection
+    page.wait_for_selector("text=/1 to 25 of 100$/", timeout=LONGEST_MS)
+    assert page.get_by_label("Search by request or person").input_value() == "old-0777"
     page.get_by_role("button", name="Older").click()
     page.wait_for_selector("text=/26 to 50 of 100$/")
     assert page.locator("tbody tr").count() == 25

@@ -418,6 +418,18 @@ def test_an_arched_brow_is_the_persons_as_a_whole(person):
         assert usable[y, x].min() > 0.8
 
 
+def test_dark_brows_on_a_short_forehead_are_no_fringe(person):
+    """On a head that looks up, brows are most of what lies above them: they were erased as hair that hides them."""
+    points = person.landmarks.copy()
+    points[[19, 24]] -= (points[8] - points[27]) * 0.12  # raised
+    size = person.image.shape[:2]
+    dark = masks.brows(points, size)[..., None] > 0.5
+    drawn = np.where(dark, (25, 5, 5), (65, 12, 15)).astype(np.float32)
+    usable = occlusion.usable_mask(points, drawn, np.ones(size, np.float32), np.ones(size, np.float32))
+    x, y = np.round(points[17:27]).astype(int).T
+    assert np.median(usable[y, x]) > 0.8
+
+
 def test_no_skin_is_drawn_beside_a_cheek_that_ends_before_its_outline(person):
     """On the far side of a turned head the background begins inside the outline, and got a smear of skin."""
     points, size = person.landmarks, person.image.shape[:2]

@@ -56,7 +56,8 @@ def _compute_mask(points: Points, drawn: Lab, skin_drawn: Mask, skin_base: Mask)
     rim = 1 - masks.face(points, skin_base.shape[:2], RIM, 0.02)
     hair = _hair(drawn, skin_drawn, height, face, DARKER)
     locks = _locks(points, _hair(drawn, skin_drawn, height, face, LOCK)) * rim
-    hidden = measure_fringe(hair, height, face)
+    forehead = face * (1 - masks.brows(points, skin_base.shape[:2]))
+    hidden = measure_fringe(hair, height, forehead)
     both = cv2.GaussianBlur(skin_drawn * skin_base * (1 - hair), (0, 0), HAIR_SOFTNESS * width)
     both = cv2.erode(both, _disc(HAIR_MARGIN * width))
     clear = cv2.GaussianBlur(np.clip(both * 2.5 - 1, 0, 1), (0, 0), HAIR_SOFTNESS * width) * (1 - hidden)
@@ -145,9 +146,15 @@ def _shaded(base: Lab, skin_base: Mask) -> Mask:
     return shaded
 
 
-def measure_fringe(hair: Mask, height: Mask, face: Mask) -> float:
-    """Return how surely hair hides the forehead down to the brows, 0 to 1."""
-    band = (height > BAND[0]) & (height < BAND[1]) & (face > 0.5)
+def measure_fringe(hair: Mask, height: Mask, forehead: Mask) -> float:
+    """Return how surely hair hides the forehead down to the brows, 0 to 1.
+
+    Args:
+        hair: how surely each pixel is hair, (H, W).
+        height: how far above the middle of the brows it lies, in face widths, (H, W).
+        forehead: the face without its brows, (H, W); on a head that looks up they reach high, and are no fringe.
+    """
+    band = (height > BAND[0]) & (height < BAND[1]) & (forehead > 0.5)
     if not band.any():
         return 0.0
     return float(np.clip((float(hair[band].mean()) - FRINGE[0]) / (FRINGE[1] - FRINGE[0]), 0, 1))
