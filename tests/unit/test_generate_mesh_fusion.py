@@ -155,6 +155,19 @@ def test_short_pieces_beside_a_strand_are_hair(person):
     assert clear_forehead(points, lightness)[tip - 3, x + 5] < 0.2
 
 
+def test_a_speck_far_below_the_hairline_cuts_no_notch_into_the_forehead(person):
+    points, width = person.landmarks, face_width(person.landmarks)
+    lightness = np.full(person.image.shape[:2], 65, np.float32)
+    brow, x = points[17:27, 1].mean(), round(float(points[27, 0]))
+    end, top = round(float(brow - 0.37 * width)), round(float(brow - 0.43 * width))
+    speck = round(float(brow - 0.15 * width))
+    lightness[top:end, x : x + 2] = 40
+    lightness[speck : speck + 2, x + 4 : x + 6] = 40
+    clear = clear_forehead(points, lightness)
+    assert clear[end, x] < 0.1
+    assert clear[speck - 3, x + 5] == 1
+
+
 def turned_away(points):
     """Where a photo that is turned away shows these points of a canvas: the left quarter is folded behind the face."""
     across = (points[:, 0] - points[:, 0].min()) / np.ptp(points[:, 0])

@@ -18,7 +18,9 @@ HIGHEST = 0.45  # nothing of a face is higher
 # face widths from the lower to the upper end of a strand, and above the brows to its upper end: moles and what is seen
 # of a crease are shorter, and a frown between the brows ends lower
 SHORTEST, HANGING = 0.02, 0.15
-AMONG = 0.1  # face widths to each side of a strand, within which shorter pieces are hair too
+# face widths to each side of a strand, and below its lower end, within which shorter pieces are hair too. A speck or a
+# crease farther below the hairline is skin: as hair it would cut a notch into the forehead
+AMONG, UNDER = 0.1, 0.15
 BESIDE = 0.05  # face widths to each side of a strand that end with it
 ROOM, FADING = 0.03, 0.05  # face widths below a strand where the forehead ends, and over which it fades out
 
@@ -79,8 +81,9 @@ def _keep_hair(
     np.minimum.at(lowest, where, height[found])
     np.maximum.at(highest, where, height[found])
     strands = (highest - lowest > SHORTEST) & (highest > HANGING)
-    beside = np.zeros((1, column.max() + 1), np.uint8)
-    beside[0, column[found][strands[where]]] = 1
-    beside = cv2.dilate(beside, np.ones((1, 2 * round(AMONG * width) + 1), np.uint8))
-    hair: NDArray[np.bool_] = beside[0, column] > 0
+    hanging = strands[where]
+    lowest_strand = np.full(column.max() + 1, np.inf, np.float32)
+    np.minimum.at(lowest_strand, column[found][hanging], height[found][hanging].astype(np.float32))
+    lowest_strand = cv2.erode(lowest_strand[None], np.ones((1, 2 * round(AMONG * width) + 1), np.uint8))[0]
+    hair: NDArray[np.bool_] = height > lowest_strand[column] - UNDER
     return hair
